@@ -1,0 +1,198 @@
+//! What can be typed.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use fieldmark::engine::{Engine, Options, Precision, read_model};
+use fieldmark::raw::Number;
+use thiserror::Error;
+
+/// Tells look-alikes apart, and says by which marks.
+#[derive(Parser)]
+#[command(version, about, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  some inputs failed, the rest were processed; or results could not be written
+  2  wrong usage
+  3  the model was refused
+  4  the self-test failed
+  6  every input that failed was refused because of a limit";
+
+/// The program's verbs.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Name what pictures show, and by which marks
+    Predict(PredictArgs),
+    /// Show what is inside a model
+    Inspect(InspectArgs),
+    /// Run a model's self-test on this very processor
+    Verify(VerifyArgs),
+}
+
+/// `predict`.
+#[derive(Args)]
+pub struct PredictArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// Picture file, folder, glob pattern, - for a picture on stdin, or @FILE with a path a line
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<OsString>,
+    /// Likeliest classes to name
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = value_parser!(u32).range(1..))]
+    pub top: u32,
+    /// Show where the best answer's marks are, and what each counts for
+    #[arg(long)]
+    pub cues: bool,
+    /// Draw the marks of each picture into DIR/<name>.marks.png
+    #[arg(long, value_name = "DIR")]
+    pub overlay: Option<PathBuf>,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t = RecordFormat::Text)]
+    pub format: RecordFormat,
+    /// Pictures at a time [default: one a core]; the results do not depend on it
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// How numbers are computed
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
+    pub precision: PrecisionArg,
+    /// Write the class-aligned maps of the one input as a raw tensor
+    #[arg(long, value_name = "FILE")]
+    pub maps: Option<PathBuf>,
+    /// How the maps' values are stored
+    #[arg(long, value_enum, default_value_t = NumberArg::F32, requires = "maps")]
+    pub maps_type: NumberArg,
+}
+
+/// `inspect`.
+#[derive(Args)]
+pub struct InspectArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+}
+
+/// `verify`.
+#[derive(Args)]
+pub struct VerifyArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// How numbers are computed
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
+    pub precision: PrecisionArg,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+}
+
+/// How one record a picture is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecordFormat {
+    /// For people
+    Text,
+    /// One array of records
+    Json,
+    /// One record a line
+    Jsonl,
+    /// One row an answer
+    Csv,
+}
+
+/// How one report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people
+    Text,
+    /// One object
+    Json,
+}
+
+/// How numbers are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionArg {
+    /// Whatever is exact and fast here
+    Auto,
+    /// 32-bit floats
+    F32,
+    /// 16-bit floats, where the processor computes with them
+    F16,
+}
+
+/// How values are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NumberArg {
+    /// 4 bytes a value, exact
+    F32,
+    /// 2 bytes a value, about 3 digits
+    F16,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(arg: PrecisionArg) -> Precision {
+        match arg {
+            PrecisionArg::Auto => Precision::Auto,
+            PrecisionArg::F32 => Precision::F32,
+            PrecisionArg::F16 => Precision::F16,
+        }
+    }
+}
+
+impl From<NumberArg> for Number {
+    fn from(arg: NumberArg) -> Number {
+        match arg {
+            NumberArg::F32 => Number::F32,
+            NumberArg::F16 => Number::F16,
+        }
+    }
+}
+
+/// What was typed is each allowed, but not together. The message says what to type instead.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// The model in a file, ready to run.
+///
+/// # Errors
+/// [`fieldmark::engine::LoadError`], below the path where the message does not have it.
+pub fn load(path: &Path, precision: PrecisionArg) -> anyhow::Result<Engine> {
+    let options = Options { precision: precision.into() };
+    let bytes = read_model(path)?;
+    Engine::from_bytes(&bytes, options).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn maps_type_needs_maps_and_counts_start_at_one() {
+        for (line, accepted) in [
+            ("fieldmark predict m.onnx a.jpg --maps a.raw --maps-type f16", true),
+            ("fieldmark predict m.onnx a.jpg --maps-type f16", false),
+            ("fieldmark predict m.onnx -", true),
+            ("fieldmark predict m.onnx", false),
+            ("fieldmark predict m.onnx a.jpg --top 0", false),
+            ("fieldmark predict m.onnx a.jpg --threads 0", false),
+        ] {
+            assert_eq!(Cli::try_parse_from(line.split(' ')).is_ok(), accepted, "{line}");
+        }
+    }
+}

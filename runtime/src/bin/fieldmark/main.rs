@@ -1,0 +1,140 @@
+//! The board's program: names what pictures show, and by which marks.
+//!
+//! Results go to stdout, all else to stderr. [`Exit`] lists the exit codes.
+
+mod args;
+mod inputs;
+mod inspect;
+mod marks;
+mod overlay;
+mod predict;
+mod read;
+mod record;
+mod text;
+mod verify;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use fieldmark::engine::LoadError;
+
+use args::{Cli, Command, UsageError};
+use verify::SelfTestError;
+
+/// What the program ends with. 5 is kept for input devices, which it does not read yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All is done.
+    Done = 0,
+    /// Some inputs failed, the rest were processed; or results could not be written.
+    SomeFailed = 1,
+    /// What was typed makes no sense.
+    Usage = 2,
+    /// The model was refused.
+    ModelRefused = 3,
+    /// The model gives other answers here than where it was trained, or nobody can tell.
+    SelfTestFailed = 4,
+    /// Every input that failed was refused for its size.
+    Limit = 6,
+}
+
+fn main() -> ExitCode {
+    let exit = match run(&Cli::parse().command) {
+        Ok(exit) => exit,
+        // Whoever read our results has seen enough.
+        Err(error) if is_broken_pipe(&error) => Exit::Done,
+        Err(error) => {
+            tell("error", &sentence(&error));
+            exit_of(&error)
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn run(command: &Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Predict(args) => predict::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Verify(args) => verify::run(args),
+    }
+}
+
+/// The exit code of an error that ended the program.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    match error.downcast_ref::<LoadError>() {
+        Some(LoadError::HalfRefused { .. }) => Exit::SelfTestFailed,
+        Some(_) => Exit::ModelRefused,
+        None if error.is::<UsageError>() => Exit::Usage,
+        None if error.is::<SelfTestError>() => Exit::SelfTestFailed,
+        None => Exit::SomeFailed,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(broken))
+}
+
+/// An error with its causes on one line. Causes that a message quotes already are not said twice.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if words.is_empty() {
+            words = cause;
+        } else if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    text::printable(&words)
+}
+
+/// One line on stderr. That stderr may be closed is nobody's error.
+fn tell(kind: &str, message: &str) {
+    let _ = writeln!(io::stderr(), "{kind}: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    fn read_error() -> LoadError {
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        LoadError::Read { path: "m.onnx".into(), source }
+    }
+
+    #[test]
+    fn errors_have_the_documented_exit_codes() {
+        let half = LoadError::HalfRefused { reason: "NaN".to_string() };
+        let usage = UsageError("two pictures".to_string());
+        let cases: [(anyhow::Error, u8); 5] = [
+            (read_error().into(), 3),
+            (half.into(), 4),
+            (usage.into(), 2),
+            (SelfTestError::None.into(), 4),
+            (io::Error::other("disk full").into(), 1),
+        ];
+        for (error, code) in cases {
+            let error = error.context("model.onnx");
+            assert_eq!(exit_of(&error) as u8, code, "{error:#}");
+        }
+    }
+
+    #[test]
+    fn a_broken_pipe_is_found_below_context() {
+        let broken: anyhow::Result<()> = Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+        assert!(is_broken_pipe(&broken.context("results cannot be written").unwrap_err()));
+        assert!(!is_broken_pipe(&io::Error::other("disk full").into()));
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let error = anyhow::Error::from(read_error());
+        assert_eq!(sentence(&error), "m.onnx cannot be read (entity not found); check the path");
+        let error = error.context("while\nloading");
+        assert!(sentence(&error).starts_with("while?loading: m.onnx cannot be read"));
+    }
+}

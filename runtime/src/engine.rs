@@ -1,0 +1,356 @@
+//! Loading, checking and running model files through tract.
+//!
+//! A model file is one `.onnx` with a [`Description`] in its metadata. Everything it claims is checked
+//! before it runs: the description against itself, the graph's input and outputs against the
+//! description, its operators and sizes against what a Fieldmark network can need. A file that was cut,
+//! edited or made by another program is a [`LoadError`], never a panic and never a wrong class.
+//!
+//! This module and the ones below it are the only code that names tract.
+
+mod check;
+mod error;
+#[cfg(test)]
+mod fixture;
+mod graph;
+mod guard;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::time::Instant;
+
+use ndarray::Array3;
+use serde::Serialize;
+
+pub use error::{LoadError, RunError};
+pub use graph::{has_half_arithmetic, instruction_set};
+
+use crate::cues::{PartCue, part_cues};
+use crate::frame::{Frame, View, network_frame, pattern};
+use crate::head::{HeadKind, softmax, top_k};
+use crate::model::{Description, SelfTest};
+use graph::Graph;
+
+/// The largest model file, 2 GiB: protocol buffers cannot be longer.
+pub const MAX_MODEL_BYTES: u64 = 2 << 30;
+
+/// How numbers are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Whatever is exact and fast on this processor: `F32` so far, also for weights stored in f16.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats, where the processor computes with them: about 3 digits, for half the memory
+    /// traffic. Refused elsewhere, where every number would be converted to and fro.
+    F16,
+}
+
+/// How to load a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// How numbers are computed.
+    pub precision: Precision,
+}
+
+/// A loaded model. Shared by threads as it is: running takes `&self`.
+#[derive(Debug)]
+pub struct Engine {
+    description: Description,
+    graph: Graph,
+}
+
+/// What the network says about one input.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// `c` finite numbers.
+    pub logits: Vec<f32>,
+    /// The class-aligned maps after `ReLU`, `[N, H, W]`.
+    pub maps: Array3<f32>,
+}
+
+/// One class of a prediction.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Answer {
+    /// The class's name.
+    pub label: String,
+    /// The class's number.
+    pub index: usize,
+    /// Its score.
+    pub logit: f32,
+    /// Its calibrated probability, 0..=1.
+    pub probability: f32,
+}
+
+/// A part cue, with the class it speaks for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LabelledCue {
+    /// The class's name.
+    pub label: String,
+    /// Where, how strong, and what it adds to the class's logit.
+    #[serde(flatten)]
+    pub cue: PartCue,
+}
+
+/// Milliseconds that each stage took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Stages {
+    /// File to picture; 0 from [`Engine::predict`], which gets a picture.
+    pub decode: f64,
+    /// Picture to network input.
+    pub resize: f64,
+    /// The network.
+    pub run: f64,
+    /// Probabilities, order, and part cues.
+    pub cues: f64,
+}
+
+/// What a picture shows, and by which marks.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// The likeliest classes, likeliest first.
+    pub top: Vec<Answer>,
+    /// Why the first answer is better called unknown, where the model has a threshold and it is missed.
+    pub unknown: Option<String>,
+    /// The marks of the first answer, largest share first; empty unless asked for.
+    pub cues: Vec<LabelledCue>,
+    /// The maps the marks were read from, `[N, H, W]`.
+    pub maps: Array3<f32>,
+    /// From the network's input pixels to the picture's.
+    pub view: View,
+    /// Time spent.
+    pub ms: Stages,
+}
+
+/// What the self-test found. [`SelfTestReport::passed`] sums it up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SelfTestReport {
+    /// One for each self-test in the model file.
+    pub cases: Vec<SelfTestCase>,
+}
+
+/// One self-test picture.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SelfTestCase {
+    /// The picture's seed.
+    pub seed: u64,
+    /// The largest excess of a logit's difference from the trainer's, in tolerances: passed up to 1.
+    pub logits: f32,
+    /// The same for the logits that the head makes of the maps against the graph's own: what makes
+    /// shares add up. `None` for the linear head, which is not in the description in full.
+    pub shares: Option<f32>,
+}
+
+impl SelfTestCase {
+    /// Both differences are within tolerance.
+    pub fn passed(&self) -> bool {
+        self.logits <= 1.0 && self.shares.is_none_or(|shares| shares <= 1.0)
+    }
+}
+
+impl SelfTestReport {
+    /// There was a test, and all passed.
+    pub fn passed(&self) -> bool {
+        !self.cases.is_empty() && self.cases.iter().all(SelfTestCase::passed)
+    }
+}
+
+/// The bytes of a model file.
+///
+/// # Errors
+/// A path that is not a readable regular file of at most [`MAX_MODEL_BYTES`].
+pub fn read_model(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let unreadable = |source| LoadError::Read { path: path.to_path_buf(), source };
+    let not_a_file = || LoadError::NotAFile(path.to_path_buf());
+    // Before opening: opening a pipe would wait for a writer.
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(not_a_file());
+    }
+    check_size(metadata.len())?;
+    let file = fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    file.take(MAX_MODEL_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    check_size(bytes.len() as u64)?;
+    Ok(bytes)
+}
+
+fn check_size(bytes: u64) -> Result<(), LoadError> {
+    if bytes > MAX_MODEL_BYTES {
+        return Err(LoadError::TooLarge { bytes });
+    }
+    Ok(())
+}
+
+impl Engine {
+    /// The model in a file.
+    ///
+    /// # Errors
+    /// All of [`read_model`]'s and [`Engine::from_bytes`]'s.
+    pub fn load(path: &Path, options: Options) -> Result<Engine, LoadError> {
+        Engine::from_bytes(&read_model(path)?, options)
+    }
+
+    /// The model in a file's bytes.
+    ///
+    /// # Errors
+    /// Anything that is not a whole, consistent Fieldmark model; precision `F16` where the processor
+    /// lacks it or fails the model's self-test with it.
+    pub fn from_bytes(bytes: &[u8], options: Options) -> Result<Engine, LoadError> {
+        let half = options.precision == Precision::F16;
+        if half && !has_half_arithmetic() {
+            let processor = instruction_set();
+            return Err(LoadError::NoHalfArithmetic { processor });
+        }
+        let engine = Engine::prepared(bytes, half)?;
+        if half {
+            engine.check_half()?;
+        }
+        Ok(engine)
+    }
+
+    fn prepared(bytes: &[u8], half: bool) -> Result<Engine, LoadError> {
+        let model = check::read_onnx(bytes)?;
+        let description = check::description(&model)?;
+        check::check_model(&model, &description, bytes.len())?;
+        let graph = Graph::prepare(&model, &description, half)?;
+        Ok(Engine { description, graph })
+    }
+
+    /// Hardware's half floats are believed only after the model's own test.
+    fn check_half(&self) -> Result<(), LoadError> {
+        let reason = match self.self_test() {
+            Ok(report) if report.passed() || report.cases.is_empty() => return Ok(()),
+            Ok(_) => "its logits differ from the trainer's by more than 2 %".to_string(),
+            Err(error) => error.to_string(),
+        };
+        Err(LoadError::HalfRefused { reason })
+    }
+
+    /// What the model says about itself.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Multiply-adds of one run.
+    pub fn multiply_adds(&self) -> u64 {
+        self.graph.multiply_adds
+    }
+
+    /// Height and width of the maps.
+    pub fn map_size(&self) -> [usize; 2] {
+        self.graph.map_size
+    }
+
+    /// `"f32"` or `"f16"`: what the network computes in.
+    pub fn arithmetic(&self) -> &'static str {
+        if self.graph.half { "f16" } else { "f32" }
+    }
+
+    /// Runs the network on its input picture, which is `side * side`.
+    ///
+    /// # Errors
+    /// A frame of another size, and logits that are not finite.
+    pub fn run(&self, frame: &Frame) -> Result<Output, RunError> {
+        let side = self.description.input.side;
+        let actual = (frame.width(), frame.height());
+        if actual != (side, side) {
+            return Err(RunError::Size { side, actual });
+        }
+        let output = self.graph.run(frame)?;
+        match output.logits.iter().position(|logit| !logit.is_finite()) {
+            None => Ok(output),
+            Some(class) => Err(RunError::NotFinite {
+                label: self.description.labels[class].clone(),
+                value: output.logits[class],
+                arithmetic: self.arithmetic(),
+            }),
+        }
+    }
+
+    /// Names what a picture of any size shows: the `top` likeliest classes, and with `cues` the marks
+    /// of the likeliest.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub fn predict(&self, picture: &Frame, top: usize, cues: bool) -> Result<Prediction, RunError> {
+        let description = &self.description;
+        let start = Instant::now();
+        let input = description.input;
+        let (frame, view) = network_frame(picture, input.resize, input.side);
+        let resized = Instant::now();
+        let Output { logits, maps } = self.run(&frame)?;
+        let ran = Instant::now();
+        let probabilities = softmax(&logits, description.temperature);
+        let order = top_k(&logits, top.max(1));
+        let cues = if cues { self.cues_of(order[0], &maps, &view) } else { Vec::new() };
+        let unknown = self.doubt(probabilities[order[0]]);
+        let answer = |&index: &usize| Answer {
+            label: description.labels[index].clone(),
+            index,
+            logit: logits[index],
+            probability: probabilities[index],
+        };
+        let top = order.iter().take(top).map(answer).collect();
+        let ms = Stages {
+            decode: 0.0,
+            resize: milliseconds(start, resized),
+            run: milliseconds(resized, ran),
+            cues: milliseconds(ran, Instant::now()),
+        };
+        Ok(Prediction { top, unknown, cues, maps, view, ms })
+    }
+
+    fn cues_of(&self, class: usize, maps: &Array3<f32>, view: &View) -> Vec<LabelledCue> {
+        let Description { layout, head, input, labels, .. } = &self.description;
+        let cues = part_cues(maps.view(), layout, head, class, view, input.side);
+        let labelled = |cue| LabelledCue { label: labels[class].clone(), cue };
+        cues.into_iter().map(labelled).collect()
+    }
+
+    fn doubt(&self, probability: f32) -> Option<String> {
+        let limit = self.description.thresholds.unknown?;
+        (probability < limit)
+            .then(|| format!("probability {probability:.3} is below the model's threshold {limit:.3}"))
+    }
+
+    /// Runs the model's self-test on this very processor.
+    ///
+    /// # Errors
+    /// As [`Engine::run`]; differences are the report's.
+    pub fn self_test(&self) -> Result<SelfTestReport, RunError> {
+        let tests = self.description.self_test.iter();
+        let cases = tests.map(|test| self.self_test_case(test)).collect::<Result<_, _>>()?;
+        Ok(SelfTestReport { cases })
+    }
+
+    fn self_test_case(&self, test: &SelfTest) -> Result<SelfTestCase, RunError> {
+        let Description { layout, head, input, .. } = &self.description;
+        let output = self.run(&pattern(test.seed, input.side))?;
+        let relative = if self.graph.half { 2e-2 } else { 1e-5 };
+        let shares = match head.kind {
+            HeadKind::Linear => None,
+            HeadKind::GroupMax | HeadKind::GroupMean => head.logits(output.maps.view(), layout),
+        };
+        Ok(SelfTestCase {
+            seed: test.seed,
+            logits: worst_excess(&output.logits, &test.logits, relative),
+            shares: shares.map(|logits| worst_excess(&logits, &output.logits, relative)),
+        })
+    }
+}
+
+/// The largest difference in tolerances, which are `relative` to the expected value above 10 and
+/// `relative` to 10 below: 1e-4 for f32.
+fn worst_excess(actual: &[f32], expected: &[f32], relative: f32) -> f32 {
+    let excess = |(a, e): (&f32, &f32)| (a - e).abs() / (relative * e.abs().max(10.0));
+    let worse = |worst: f32, next: f32| if next <= worst { worst } else { next };
+    actual.iter().zip(expected).map(excess).fold(0.0, worse)
+}
+
+fn milliseconds(from: Instant, to: Instant) -> f64 {
+    1000.0 * to.duration_since(from).as_secs_f64()
+}

@@ -1,0 +1,284 @@
+//! A model file's protocol buffer, checked before anything is built of it.
+//!
+//! Sizes in a file are claims. What is checked here bounds what loading may allocate: every constant is
+//! as long as its bytes, what is computed from constants alone keeps their size, and no operator makes
+//! a tensor out of a number in the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
+use tract_onnx::pb::type_proto::Value as TypeValue;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use tract_onnx::prelude::*;
+
+use super::error::LoadError;
+use super::guard::{guarded, one_line};
+use crate::model::{Description, METADATA_KEY};
+
+/// The graph's input.
+pub(super) const IMAGE: &str = "image";
+/// The graph's outputs.
+pub(super) const OUTPUTS: [&str; 2] = ["logits", "maps"];
+
+/// Convolutional networks need no others; control flow, random numbers, and shapes made of numbers in
+/// the file are left out on purpose.
+const OPERATORS: [&str; 47] = [
+    "Add",
+    "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "Clip",
+    "Concat",
+    "Constant",
+    "Conv",
+    "Div",
+    "Equal",
+    "Exp",
+    "Flatten",
+    "Gemm",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "Greater",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "LeakyRelu",
+    "Less",
+    "MatMul",
+    "Max",
+    "MaxPool",
+    "Min",
+    "Mul",
+    "Neg",
+    "Pad",
+    "Pow",
+    "Reciprocal",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceSum",
+    "Relu",
+    "Reshape",
+    "Sigmoid",
+    "Slice",
+    "Softmax",
+    "Split",
+    "Sqrt",
+    "Squeeze",
+    "Sub",
+    "Sum",
+    "Tanh",
+    "Transpose",
+    "Unsqueeze",
+    "Where",
+];
+
+/// Operators that may work on constants alone: none makes more of them.
+const CONSTANT_OPERATORS: [&str; 9] =
+    ["Cast", "Constant", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"];
+
+/// The protocol buffer in a file.
+pub(super) fn read_onnx(bytes: &[u8]) -> Result<ModelProto, LoadError> {
+    let refused = |reason: String| LoadError::NotOnnx { bytes: bytes.len(), reason };
+    let mut reader = bytes;
+    let model = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut reader))
+        .map_err(refused)?
+        .map_err(|error| refused(one_line(&error.to_string())))?;
+    if model.graph.as_ref().is_none_or(|graph| graph.node.is_empty()) {
+        return Err(refused("no graph in it".to_string()));
+    }
+    Ok(model)
+}
+
+/// The description in the file's metadata, checked against itself.
+pub(super) fn description(model: &ModelProto) -> Result<Description, LoadError> {
+    let entries = &model.metadata_props;
+    let Some(entry) = entries.iter().find(|entry| entry.key == METADATA_KEY) else {
+        let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        let present = match keys.as_slice() {
+            [] => "no metadata at all".to_string(),
+            keys => one_line(&keys.join(", ")),
+        };
+        return Err(LoadError::NotFieldmark { present });
+    };
+    Ok(Description::from_json(&entry.value)?)
+}
+
+/// Checks operators, constants, input and outputs. `bytes` is the file's size.
+pub(super) fn check_model(
+    model: &ModelProto,
+    description: &Description,
+    bytes: usize,
+) -> Result<(), LoadError> {
+    let graph = model.graph.as_ref().expect("read_onnx found a graph");
+    check_operators(graph)?;
+    let constants = constants(graph)?;
+    check_constant_nodes(graph, constants, bytes)?;
+    check_input(graph, description)?;
+    check_outputs(graph)
+}
+
+fn check_operators(graph: &GraphProto) -> Result<(), LoadError> {
+    let standard = |node: &&NodeProto| {
+        matches!(node.domain.as_str(), "" | "ai.onnx") && OPERATORS.contains(&node.op_type.as_str())
+    };
+    let unknown: BTreeSet<String> = graph
+        .node
+        .iter()
+        .filter(|node| !standard(node))
+        .map(|node| node.op_type.escape_debug().to_string())
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let names = one_line(&unknown.into_iter().collect::<Vec<_>>().join(", "));
+    Err(LoadError::Operators { names })
+}
+
+/// Name and number of values of every constant in the file.
+fn constants(graph: &GraphProto) -> Result<BTreeMap<&str, usize>, LoadError> {
+    let mut sizes = BTreeMap::new();
+    for tensor in &graph.initializer {
+        sizes.insert(tensor.name.as_str(), checked_constant(tensor, &tensor.name)?);
+    }
+    for node in &graph.node {
+        for tensor in node.attribute.iter().filter_map(|attribute| attribute.t.as_ref()) {
+            let name = node.output.first().map_or("", String::as_str);
+            sizes.insert(name, checked_constant(tensor, name)?);
+        }
+    }
+    if !graph.sparse_initializer.is_empty() {
+        return Err(graph_error("weights", "dense tensors", "a sparse tensor"));
+    }
+    Ok(sizes)
+}
+
+/// The number of values of a constant, of which there are as many as its shape says.
+fn checked_constant(tensor: &TensorProto, name: &str) -> Result<usize, LoadError> {
+    if tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty() {
+        let tensor = name.to_string();
+        return Err(LoadError::ExternalData { tensor });
+    }
+    let what = format!("constant {name:?}");
+    let stored = |count: usize, width: usize| match tensor.raw_data.len() {
+        0 => Some(count),
+        bytes if bytes % width == 0 => Some(bytes / width),
+        _ => None,
+    };
+    let ints = tensor.int32_data.len();
+    let stored = match DataType::try_from(tensor.data_type) {
+        Ok(DataType::Float) => stored(tensor.float_data.len(), 4),
+        Ok(DataType::Double) => stored(tensor.double_data.len(), 8),
+        Ok(DataType::Int64) => stored(tensor.int64_data.len(), 8),
+        Ok(DataType::Int32) => stored(ints, 4),
+        Ok(DataType::Float16) => stored(ints, 2),
+        Ok(DataType::Bool | DataType::Uint8 | DataType::Int8) => stored(ints, 1),
+        _ => {
+            let actual = format!("type {}", tensor.data_type);
+            return Err(graph_error(&what, "floats or integers", &actual));
+        }
+    };
+    let shape =
+        tensor.dims.iter().try_fold(1_usize, |count, &side| count.checked_mul(usize::try_from(side).ok()?));
+    match (shape, stored) {
+        (Some(shape), Some(stored)) if shape == stored => Ok(stored),
+        _ => {
+            let expected = format!("the values of shape {:?}", tensor.dims);
+            let actual = stored.map_or("part of a value".to_string(), |count| count.to_string());
+            Err(graph_error(&what, &expected, &actual))
+        }
+    }
+}
+
+/// What is computed from constants alone is computed while loading, so it must not grow.
+fn check_constant_nodes<'a>(
+    graph: &'a GraphProto,
+    mut sizes: BTreeMap<&'a str, usize>,
+    bytes: usize,
+) -> Result<(), LoadError> {
+    let mut derived = 0_usize;
+    for node in &graph.node {
+        let mut inputs = node.input.iter().filter(|name| !name.is_empty());
+        if node.op_type == "Constant" || !inputs.all(|name| sizes.contains_key(name.as_str())) {
+            continue;
+        }
+        if !CONSTANT_OPERATORS.contains(&node.op_type.as_str()) {
+            let what = format!("node {:?}", node.name);
+            let actual = format!("{} of constants", node.op_type);
+            return Err(graph_error(&what, "constants computed at export", &actual));
+        }
+        let size = node.input.first().map_or(0, |name| sizes[name.as_str()]);
+        derived = derived.saturating_add(size);
+        for output in &node.output {
+            sizes.insert(output, size);
+        }
+    }
+    if derived > bytes.max(1 << 20) {
+        let actual = format!("{derived} values computed from them");
+        return Err(graph_error("constants", "computed at export", &actual));
+    }
+    Ok(())
+}
+
+fn check_input(graph: &GraphProto, description: &Description) -> Result<(), LoadError> {
+    let constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
+    let inputs: Vec<_> = graph.input.iter().filter(|input| !constant(&input.name)).collect();
+    let side = i64::from(description.input.side);
+    let expected = format!("one, \"{IMAGE}\", f32 [1, 3, {side}, {side}]");
+    match inputs.as_slice() {
+        [input] if input.name == IMAGE && is_float(input, &[1, 3, side, side]) => Ok(()),
+        _ => {
+            let actual: Vec<_> = inputs.into_iter().map(value_in_words).collect();
+            let actual = one_line(&actual.join(", "));
+            Err(graph_error("graph inputs", &expected, &actual))
+        }
+    }
+}
+
+fn check_outputs(graph: &GraphProto) -> Result<(), LoadError> {
+    let names: Vec<_> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    let made: BTreeSet<_> = graph.node.iter().flat_map(|node| &node.output).collect();
+    if let Some(missing) = OUTPUTS.iter().find(|output| !names.contains(output)) {
+        let what = format!("graph output \"{missing}\" is missing");
+        return Err(graph_error(&what, "\"logits\" and \"maps\"", &format!("{names:?}")));
+    }
+    match graph.output.iter().find(|output| !made.contains(&output.name)) {
+        None => Ok(()),
+        Some(output) => {
+            let what = format!("graph output {:?}", output.name);
+            Err(graph_error(&what, "a node that makes it", "none"))
+        }
+    }
+}
+
+fn tensor_type(value: &ValueInfoProto) -> Option<(i32, Vec<Option<i64>>)> {
+    let TypeValue::TensorType(tensor) = value.r#type.as_ref()?.value.as_ref()?;
+    let sides = tensor.shape.as_ref()?.dim.iter().map(|dim| match dim.value {
+        Some(Dimension::DimValue(side)) => Some(side),
+        _ => None,
+    });
+    Some((tensor.elem_type, sides.collect()))
+}
+
+fn is_float(value: &ValueInfoProto, shape: &[i64]) -> bool {
+    let shape = shape.iter().copied().map(Some).collect();
+    tensor_type(value) == Some((DataType::Float as i32, shape))
+}
+
+fn value_in_words(value: &ValueInfoProto) -> String {
+    let Some((kind, sides)) = tensor_type(value) else {
+        return format!("{:?} of unknown type", value.name);
+    };
+    let kind = match DataType::try_from(kind) {
+        Ok(DataType::Float) => "f32".to_string(),
+        Ok(kind) => format!("{kind:?}").to_lowercase(),
+        Err(_) => format!("type {kind}"),
+    };
+    let side = |side: Option<i64>| side.map_or("?".to_string(), |side| side.to_string());
+    let sides: Vec<_> = sides.into_iter().map(side).collect();
+    format!("{:?} {kind} [{}]", value.name, sides.join(", "))
+}
+
+pub(super) fn graph_error(what: &str, expected: &str, actual: &str) -> LoadError {
+    LoadError::Graph { what: what.to_string(), expected: expected.to_string(), actual: actual.to_string() }
+}

@@ -1,0 +1,180 @@
+//! From a checked protocol buffer to a network that runs.
+
+use std::sync::Arc;
+
+use ndarray::Array3;
+use tract_onnx::pb::ModelProto;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
+use tract_onnx::tract_core::internal::Cost;
+use tract_onnx::tract_core::tract_linalg;
+
+use super::Output;
+use super::check::{OUTPUTS, graph_error};
+use super::error::{LoadError, RunError};
+use super::guard::{guarded, one_line};
+use crate::frame::{Frame, input};
+use crate::model::Description;
+
+/// The most values a tensor of the graph may have, 1 GiB in f32: twice the widest layer of a VGG-16 at
+/// the largest input.
+const MAX_VALUES: usize = 1 << 28;
+
+/// A network ready to run.
+#[derive(Debug)]
+pub(super) struct Graph {
+    plan: Arc<TypedRunnableModel>,
+    side: usize,
+    pub(super) map_size: [usize; 2],
+    pub(super) half: bool,
+    pub(super) multiply_adds: u64,
+}
+
+/// This processor computes with 16-bit floats, and the engine has kernels for it.
+pub fn has_half_arithmetic() -> bool {
+    tract_linalg::has_fp16()
+}
+
+/// The instruction sets that the engine uses on this processor.
+pub fn instruction_set() -> String {
+    let names: Vec<_> = tract_linalg::isa::native().iter().map(|isa| isa.name()).collect();
+    names.join(" ")
+}
+
+impl Graph {
+    /// Builds the network and checks its outputs against the description.
+    pub(super) fn prepare(
+        model: &ModelProto,
+        description: &Description,
+        half: bool,
+    ) -> Result<Graph, LoadError> {
+        let typed = prepared(|| typed_model(model, description.input.side as usize))?;
+        check_sizes(&typed)?;
+        let map_size = check_outputs(&typed, description)?;
+        let multiply_adds = prepared(|| multiply_adds(&typed))?;
+        let plan = prepared(|| plan(typed, half))?;
+        Ok(Graph { plan, side: description.input.side as usize, map_size, half, multiply_adds })
+    }
+
+    /// The outputs for a `side * side` frame, finite or not.
+    pub(super) fn run(&self, frame: &Frame) -> Result<Output, RunError> {
+        let failed = |reason: String| RunError::Engine { reason };
+        guarded(|| self.outputs(frame))
+            .map_err(failed)?
+            .map_err(|error| failed(one_line(&format!("{error:#}"))))
+    }
+
+    fn outputs(&self, frame: &Frame) -> TractResult<Output> {
+        let planes = input(frame);
+        let values = planes.as_slice().expect("a new array is contiguous");
+        let mut image = Tensor::from_shape(&[1, 3, self.side, self.side], values)?;
+        if self.half {
+            image = image.cast_to::<f16>()?.into_owned();
+        }
+        let outputs = self.plan.run(tvec!(image.into()))?;
+        let [logits, maps] = outputs.as_slice() else {
+            return Err(TractError::msg("the graph did not give two outputs"));
+        };
+        let floats = |tensor: &TValue| -> TractResult<Vec<f32>> {
+            Ok(tensor.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+        };
+        let shape = (maps.shape()[1], maps.shape()[2], maps.shape()[3]);
+        Ok(Output { logits: floats(logits)?, maps: Array3::from_shape_vec(shape, floats(maps)?)? })
+    }
+}
+
+/// What `run` gives; its errors and panics in words.
+fn prepared<T>(run: impl FnOnce() -> TractResult<T>) -> Result<T, LoadError> {
+    let failed = |reason: String| LoadError::Prepare { reason };
+    guarded(run).map_err(failed)?.map_err(|error| failed(one_line(&format!("{error:#}"))))
+}
+
+/// The graph with every shape known. Without a path, so that no other file can be read.
+fn typed_model(model: &ModelProto, side: usize) -> TractResult<TypedModel> {
+    let parsed = tract_onnx::onnx().with_ignore_value_info(true).parse(model, None)?;
+    if let Some(name) = parsed.unresolved_inputs.first() {
+        return Err(TractError::msg(format!("nothing makes {name:?}, which a node takes")));
+    }
+    let mut model = parsed.model;
+    model.select_outputs_by_name(OUTPUTS)?;
+    model.set_input_fact(0, f32::fact([1, 3, side, side]).into())?;
+    model.into_typed()
+}
+
+/// Optimised for this processor.
+fn plan(mut model: TypedModel, half: bool) -> TractResult<Arc<TypedRunnableModel>> {
+    if half {
+        let translator = FloatPrecisionTranslator::new(DatumType::F32, DatumType::F16);
+        model.transform(&translator)?;
+    }
+    model.into_optimized()?.into_runnable()
+}
+
+fn multiply_adds(model: &TypedModel) -> TractResult<u64> {
+    let mut total = 0;
+    for node in model.nodes() {
+        for (cost, count) in node.op.cost(&model.node_input_facts(node.id)?)? {
+            if matches!(cost, Cost::FMA(_)) {
+                total += u64::try_from(count.to_i64()?)?;
+            }
+        }
+    }
+    Ok(total)
+}
+
+fn check_sizes(model: &TypedModel) -> Result<(), LoadError> {
+    for node in model.nodes() {
+        for output in &node.outputs {
+            let values = output.fact.shape.as_concrete().and_then(|shape| {
+                let grow = |values: usize, &side: &usize| values.checked_mul(side);
+                shape.iter().try_fold(1, grow)
+            });
+            if values.is_none_or(|values| values > MAX_VALUES) {
+                let what = format!("tensor {:?}", one_line(&node.name));
+                let expected = format!("a fixed size of at most {MAX_VALUES} values");
+                return Err(graph_error(&what, &expected, &format!("{:?}", output.fact.shape)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Compares the outputs' shapes with the description; the maps' height and width.
+fn check_outputs(model: &TypedModel, description: &Description) -> Result<[usize; 2], LoadError> {
+    let (classes, channels) = (description.labels.len(), description.layout.channels());
+    let shape = |at: usize| {
+        let fact = model.output_fact(at).ok()?;
+        let shape = fact.shape.as_concrete()?;
+        (fact.datum_type == DatumType::F32).then(|| shape.to_vec())
+    };
+    let words = |at: usize| match model.output_fact(at) {
+        Ok(fact) => format!("{fact:?}"),
+        Err(_) => "none".to_string(),
+    };
+    if shape(0) != Some(vec![1, classes]) {
+        let expected = format!("f32 [1, {classes}], one for each label");
+        return Err(graph_error("graph output \"logits\"", &expected, &words(0)));
+    }
+    match shape(1).as_deref() {
+        Some(&[1, n, height, width]) if n == channels && height.min(width) > 0 => {
+            check_stride(description, [height, width])?;
+            Ok([height, width])
+        }
+        _ => {
+            let expected = format!("f32 [1, {channels}, H, W], one channel for each of the groups");
+            Err(graph_error("graph output \"maps\"", &expected, &words(1)))
+        }
+    }
+}
+
+/// Padding may add or lose one cell against `side / map_stride`.
+fn check_stride(description: &Description, cells: [usize; 2]) -> Result<(), LoadError> {
+    let side = description.input.side as usize;
+    let expected = side / description.map_stride as usize;
+    if cells.iter().all(|&cells| cells.abs_diff(expected) <= 1) {
+        return Ok(());
+    }
+    let what = format!("maps at stride {} of {side} pixels", description.map_stride);
+    let expected = format!("about {expected} x {expected} cells");
+    Err(graph_error(&what, &expected, &format!("{} x {}", cells[0], cells[1])))
+}

@@ -1,0 +1,286 @@
+//! Pictures from files: size limits, EXIF orientation, every pixel format to RGB.
+//!
+//! A picture is what a stranger hands in, so nothing is believed: the file's kind is read from its
+//! first bytes and never from its name, its size from the header before any pixel is decoded, and
+//! whether it is whole before it is taken for one.
+
+mod jpeg;
+
+use std::fs::{self, File};
+use std::io::{self, Cursor, Read};
+use std::path::Path;
+
+use image::codecs::jpeg::JpegDecoder;
+use image::codecs::png::PngDecoder;
+use image::{DynamicImage, ImageDecoder, ImageError};
+use thiserror::Error;
+
+use crate::frame::{Frame, FrameError, MAX_SIDE};
+
+/// What a picture may cost at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Width times height.
+    pub pixels: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+}
+
+impl Default for Limits {
+    /// 64 million pixels, 256 MiB.
+    fn default() -> Limits {
+        Limits { pixels: 64_000_000, bytes: 256 << 20 }
+    }
+}
+
+/// Why there is no picture. The messages do not name the file: who opened it does.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PictureError {
+    /// The operating system does not give the bytes.
+    #[error("cannot be read ({0}); check that it exists and may be read")]
+    Read(#[from] io::Error),
+    /// A folder.
+    #[error("is a folder, expected a JPEG or PNG file; name the pictures in it")]
+    Folder,
+    /// A pipe, socket or device: reading it could block for ever or never end.
+    #[error("is a {kind}, expected a regular file; save the picture to a file first")]
+    NotAFile {
+        /// What it is.
+        kind: &'static str,
+    },
+    /// No bytes.
+    #[error("is empty (0 bytes), expected a JPEG or PNG picture; copy it again from its source")]
+    Empty,
+    /// More bytes than [`Limits::bytes`].
+    #[error("has {actual} bytes, the limit is {limit}; save it smaller")]
+    TooManyBytes {
+        /// The file's size, or how much of it had been read.
+        actual: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Another kind of file.
+    #[error("is {found}, expected a JPEG or PNG picture; save it as one of these")]
+    NotAPicture {
+        /// What it looks like.
+        found: String,
+    },
+    /// More pixels than [`Limits::pixels`], or a side above [`MAX_SIDE`].
+    #[error("is {width} x {height} pixels, the limit is {limit} pixels and {MAX_SIDE} a side; scale it down")]
+    TooManyPixels {
+        /// Width in the header.
+        width: u32,
+        /// Height in the header.
+        height: u32,
+        /// The limit on width times height.
+        limit: u64,
+    },
+    /// The file ends before the picture does.
+    #[error("ends in the middle of the {kind} picture ({bytes} bytes); copy it again from its source")]
+    Truncated {
+        /// JPEG or PNG.
+        kind: &'static str,
+        /// The file's size.
+        bytes: usize,
+    },
+    /// The decoder gave up.
+    #[error("is a damaged or unusual {kind} ({reason}); open it in an image program and save it again")]
+    Damaged {
+        /// JPEG or PNG.
+        kind: &'static str,
+        /// The decoder's words.
+        reason: String,
+    },
+    /// The decoded pixels are no frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+impl PictureError {
+    /// The picture was refused for its size alone.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, PictureError::TooManyBytes { .. } | PictureError::TooManyPixels { .. })
+    }
+}
+
+/// The picture in a file, upright and RGB.
+///
+/// # Errors
+/// All of [`decode_picture`]'s, and a path that is not a readable regular file within the limits.
+pub fn read_picture(path: &Path, limits: &Limits) -> Result<Frame, PictureError> {
+    // Before opening: opening a pipe without a writer would wait for one.
+    check_regular(&fs::metadata(path)?)?;
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    check_regular(&metadata)?;
+    check_bytes(metadata.len(), limits)?;
+    decode_picture(&read_limited(file, limits)?, limits)
+}
+
+/// All bytes of a stream of unknown length.
+///
+/// # Errors
+/// Those of reading, and more bytes than the limit.
+pub fn read_limited(stream: impl Read, limits: &Limits) -> Result<Vec<u8>, PictureError> {
+    let mut bytes = Vec::new();
+    stream.take(limits.bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    check_bytes(bytes.len() as u64, limits)?;
+    Ok(bytes)
+}
+
+/// The picture in a JPEG or PNG file's bytes, upright as EXIF says, RGB; transparency is laid over white.
+///
+/// # Errors
+/// Bytes that are not a whole JPEG or PNG picture within the limits.
+pub fn decode_picture(bytes: &[u8], limits: &Limits) -> Result<Frame, PictureError> {
+    check_bytes(bytes.len() as u64, limits)?;
+    if bytes.is_empty() {
+        return Err(PictureError::Empty);
+    }
+    if bytes.starts_with(jpeg::START) {
+        let outline = jpeg::outline(bytes);
+        if let Some((width, height)) = outline.size {
+            check_pixels(width, height, limits)?;
+        }
+        if !outline.complete {
+            return Err(truncated("JPEG", bytes));
+        }
+        let decoder = JpegDecoder::new(Cursor::new(bytes));
+        decoded(decoder, "JPEG", bytes, limits)
+    } else if bytes.starts_with(PNG_START) {
+        if let Some((width, height)) = png_size(bytes) {
+            check_pixels(width, height, limits)?;
+        }
+        let decoder = PngDecoder::with_limits(Cursor::new(bytes), decoder_limits(limits));
+        decoded(decoder, "PNG", bytes, limits)
+    } else {
+        let found = likeness(bytes);
+        Err(PictureError::NotAPicture { found })
+    }
+}
+
+const PNG_START: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// Width and height in a PNG's first chunk.
+fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
+    let header = bytes.get(12..24)?.strip_prefix(b"IHDR")?;
+    let side = |at: usize| header[at..at + 4].try_into().map(u32::from_be_bytes).ok();
+    Some((side(0)?, side(4)?))
+}
+
+fn decoded<D: ImageDecoder>(
+    decoder: Result<D, ImageError>,
+    kind: &'static str,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<Frame, PictureError> {
+    let refused = |error| refusal(error, kind, bytes);
+    let mut decoder = decoder.map_err(refused)?;
+    let (width, height) = decoder.dimensions();
+    check_pixels(width, height, limits)?;
+    decoder.set_limits(decoder_limits(limits)).map_err(refused)?;
+    // Damaged EXIF data costs the orientation, not the picture.
+    let orientation = decoder.orientation().ok();
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(refused)?;
+    if let Some(orientation) = orientation {
+        picture.apply_orientation(orientation);
+    }
+    Ok(Frame::new(picture.width(), picture.height(), rgb_pixels(picture))?)
+}
+
+fn rgb_pixels(picture: DynamicImage) -> Vec<u8> {
+    if !picture.color().has_alpha() {
+        return picture.into_rgb8().into_raw();
+    }
+    let over_white = |value: u8, alpha: u8| {
+        let (value, alpha) = (u32::from(value), u32::from(alpha));
+        ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+    };
+    let pixels = picture.into_rgba8().into_raw();
+    pixels.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]].map(|value| over_white(value, p[3]))).collect()
+}
+
+/// What the decoder may take: 16 bits for each of four channels, and as much again for itself.
+fn decoder_limits(limits: &Limits) -> image::Limits {
+    let mut decoder = image::Limits::default();
+    decoder.max_alloc = Some(limits.pixels.saturating_mul(16).max(1 << 20));
+    decoder
+}
+
+fn refusal(error: ImageError, kind: &'static str, bytes: &[u8]) -> PictureError {
+    let reason = error.to_string();
+    // Some decoders wrap the end of the file into an error of their own.
+    let early = matches!(&error, ImageError::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof);
+    if early || reason.to_lowercase().contains("unexpected end") {
+        return truncated(kind, bytes);
+    }
+    let reason = reason.lines().next().unwrap_or_default().to_string();
+    PictureError::Damaged { kind, reason }
+}
+
+fn truncated(kind: &'static str, bytes: &[u8]) -> PictureError {
+    let bytes = bytes.len();
+    PictureError::Truncated { kind, bytes }
+}
+
+fn check_pixels(width: u32, height: u32, limits: &Limits) -> Result<(), PictureError> {
+    let limit = limits.pixels;
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > limit || width.max(height) > MAX_SIDE {
+        return Err(PictureError::TooManyPixels { width, height, limit });
+    }
+    Ok(())
+}
+
+fn check_bytes(actual: u64, limits: &Limits) -> Result<(), PictureError> {
+    let limit = limits.bytes;
+    if actual > limit {
+        return Err(PictureError::TooManyBytes { actual, limit });
+    }
+    Ok(())
+}
+
+fn check_regular(metadata: &fs::Metadata) -> Result<(), PictureError> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    if metadata.is_dir() {
+        return Err(PictureError::Folder);
+    }
+    let kind = special_kind(metadata.file_type());
+    Err(PictureError::NotAFile { kind })
+}
+
+#[cfg(unix)]
+fn special_kind(kind: fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_fifo() {
+        "pipe"
+    } else if kind.is_socket() {
+        "socket"
+    } else {
+        "device"
+    }
+}
+
+#[cfg(not(unix))]
+fn special_kind(_: fs::FileType) -> &'static str {
+    "special file"
+}
+
+/// What bytes that are no picture look like, for a person.
+fn likeness(bytes: &[u8]) -> String {
+    if let Ok(format) = image::guess_format(bytes) {
+        return format!("a {} picture", format.to_mime_type().trim_start_matches("image/"));
+    }
+    let start = &bytes[..bytes.len().min(16)];
+    let text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    if start.iter().all(text) {
+        return format!("text (it starts with {:?})", String::from_utf8_lossy(start));
+    }
+    format!("no picture (it starts with the bytes {start:02x?})")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! A run's state on disk: one safetensors file with weights, running statistics and velocities, and the
+//! progress as JSON in its metadata.
+//!
+//! Every random number of a run is derived from its seed and the step, so these tensors and [`Progress`] are all
+//! that a run needs to go on bit for bit.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor, Var};
+use fieldmark::file::write_whole;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::layer::Params;
+use crate::metrics::EpochSums;
+use crate::optim::Sgd;
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The run's settings, as they were typed or defaulted.
+    pub config: Config,
+    /// Labels in class order.
+    pub labels: Vec<String>,
+    /// The data set's hash.
+    pub data: String,
+    /// The epoch in progress, 0-based.
+    pub epoch: usize,
+    /// Batches of it already done.
+    pub batch: usize,
+    /// Sums over those batches.
+    pub sums: EpochSums,
+    /// The best epoch so far by validation accuracy.
+    pub best: Option<Best>,
+}
+
+/// An epoch and what it reached on the validation split.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// 0-based.
+    pub epoch: usize,
+    /// Share of the validation pictures answered rightly, 0..=1.
+    pub accuracy: f64,
+    /// Mean cross-entropy on them.
+    pub cross_entropy: f64,
+}
+
+/// Why a checkpoint was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The operating system could not read or write it.
+    #[error("cannot {act} the checkpoint {path}: {source}")]
+    File {
+        /// "read" or "write".
+        act: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// It is not a checkpoint of this program.
+    #[error("{path} is no whole Fieldmark checkpoint: {reason}; delete it to start the run anew")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Its tensors are not those of the network.
+    #[error("the checkpoint does not fit the network: {reason}")]
+    Misfit {
+        /// Which tensor, expected and actual.
+        reason: String,
+    },
+}
+
+/// Writes the state as one whole file.
+///
+/// # Errors
+/// [`CheckpointError::File`] when the disk refuses it; an earlier checkpoint then still stands.
+pub fn save(path: &Path, progress: &Progress, params: &Params, sgd: &Sgd) -> Result<(), CheckpointError> {
+    let malformed = |reason: String| CheckpointError::Malformed { path: path.to_owned(), reason };
+    let state = serde_json::to_string(progress).map_err(|e| malformed(e.to_string()))?;
+    let bytes =
+        safetensors::serialize(tensors(params, sgd), Some(HashMap::from([("fieldmark".into(), state)])))
+            .map_err(|e| malformed(e.to_string()))?;
+    write_whole(path, &bytes).map_err(|source| CheckpointError::File {
+        act: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// All tensors of a run under their names on disk.
+fn tensors(params: &Params, sgd: &Sgd) -> BTreeMap<String, Tensor> {
+    let weights = params.weights.iter().map(|(name, weight)| (format!("weights/{name}"), &weight.var));
+    let running = params.running.iter().map(|(name, var)| (format!("running/{name}"), var));
+    let velocities = sgd.velocities.iter().map(|(name, var)| (format!("velocity/{name}"), var));
+    weights.chain(running).chain(velocities).map(|(name, var)| (name, var.as_tensor().clone())).collect()
+}
+
+/// A checkpoint read back.
+pub struct Checkpoint {
+    /// Where the run stood.
+    pub progress: Progress,
+    tensors: HashMap<String, Tensor>,
+}
+
+/// Reads a checkpoint and checks that it is whole.
+///
+/// # Errors
+/// [`CheckpointError::File`] or [`CheckpointError::Malformed`].
+pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let malformed = |reason: String| CheckpointError::Malformed { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path).map_err(|source| CheckpointError::File {
+        act: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    let (_, header) =
+        safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
+    let state = header
+        .metadata()
+        .as_ref()
+        .and_then(|metadata| metadata.get("fieldmark"))
+        .ok_or_else(|| malformed("its metadata has no `fieldmark` entry".into()))?;
+    let progress = serde_json::from_str(state).map_err(|e| malformed(e.to_string()))?;
+    let tensors =
+        candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|e| malformed(e.to_string()))?;
+    Ok(Checkpoint { progress, tensors })
+}
+
+/// Puts a checkpoint's weights and running statistics into a network's parameters, all of them or an error.
+///
+/// # Errors
+/// [`CheckpointError::Misfit`] names the first tensor that is missing or of another shape.
+pub fn restore_params(checkpoint: &Checkpoint, params: &Params) -> Result<(), CheckpointError> {
+    let weights = params.weights.iter().map(|(name, weight)| (format!("weights/{name}"), &weight.var));
+    let running = params.running.iter().map(|(name, var)| (format!("running/{name}"), var));
+    for (name, var) in weights.chain(running) {
+        let tensor = checkpoint
+            .tensors
+            .get(&name)
+            .ok_or_else(|| CheckpointError::Misfit { reason: format!("it lacks the tensor {name}") })?;
+        if tensor.dims() != var.dims() {
+            let reason = format!("{name} has shape {:?}, expected {:?}", tensor.dims(), var.dims());
+            return Err(CheckpointError::Misfit { reason });
+        }
+        var.set(tensor).map_err(|e| CheckpointError::Misfit { reason: format!("{name}: {e}") })?;
+    }
+    Ok(())
+}
+
+/// Puts a checkpoint's velocities into an optimiser.
+///
+/// # Errors
+/// [`CheckpointError::Misfit`] if one belongs to no weight of the network or has another shape.
+pub fn restore_velocities(
+    checkpoint: &Checkpoint,
+    params: &Params,
+    sgd: &mut Sgd,
+) -> Result<(), CheckpointError> {
+    for (name, tensor) in &checkpoint.tensors {
+        let Some(name) = name.strip_prefix("velocity/") else { continue };
+        let fits = params.weights.get(name).is_some_and(|weight| weight.var.dims() == tensor.dims());
+        if !fits {
+            let reason = format!("its velocity of {name} has no weight of shape {:?}", tensor.dims());
+            return Err(CheckpointError::Misfit { reason });
+        }
+        let var = Var::from_tensor(tensor)
+            .map_err(|e| CheckpointError::Misfit { reason: format!("{name}: {e}") })?;
+        sgd.velocities.insert(name.to_owned(), var);
+    }
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! Labelled pictures in a folder, and which of them are for training, choosing, and testing.
+//!
+//! Three layouts are recognised: CUB-200-2011 (an `images.txt`), split folders (`train`, and `val` or `validation`,
+//! and `test`, each with class folders), and plain class folders. Classes are matched by name, never by position, and
+//! nothing of the user's is changed.
+
+mod cub;
+mod error;
+mod folder;
+mod split;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use error::DatasetError;
+pub use split::{GroupBy, SplitRule, write_split};
+
+/// One picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The file.
+    pub path: PathBuf,
+    /// Index into [`Dataset::labels`].
+    pub class: usize,
+    /// What is known about where things are in it.
+    pub marks: Option<Annotation>,
+}
+
+/// Where the object and its parts are in a picture, pixels.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Annotation {
+    /// Left, top, right, bottom of the object.
+    pub bounds: Option<[f32; 4]>,
+    /// The parts that can be seen.
+    pub parts: Vec<PartPoint>,
+}
+
+/// A part that can be seen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PartPoint {
+    /// Index into [`Dataset::parts`].
+    pub part: usize,
+    /// Pixels from the left.
+    pub x: f32,
+    /// Pixels from the top.
+    pub y: f32,
+    /// The circle that holds the part, pixels, where the data set says so.
+    pub radius: Option<f32>,
+}
+
+/// Two classes and the parts that tell them apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldMarks {
+    /// The classes.
+    pub classes: [usize; 2],
+    /// Indices into [`Dataset::parts`].
+    pub parts: Vec<usize>,
+}
+
+/// A file or folder that is not used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// What is not used.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+/// The pictures of a folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// The folder.
+    pub root: PathBuf,
+    /// Class names: the class folders' names in byte order, or those of `classes.txt` by id.
+    pub labels: Vec<String>,
+    /// Names of annotated parts; empty where nothing is annotated.
+    pub parts: Vec<String>,
+    /// What tells look-alikes apart, where the data set says so.
+    pub field_marks: Vec<FieldMarks>,
+    /// Pictures to learn from.
+    pub train: Vec<Sample>,
+    /// Pictures to choose the best epoch by.
+    pub validation: Vec<Sample>,
+    /// Pictures for the final figure.
+    pub test: Vec<Sample>,
+    /// What was found and not used.
+    pub skipped: Vec<Skipped>,
+    /// SHA-256, in hex, over labels, and names, classes and sizes in bytes of all pictures.
+    pub hash: String,
+}
+
+/// What a layout's reader found, before anything is split. A split that is `None` is not given by the layout.
+struct Found {
+    labels: Vec<String>,
+    parts: Vec<String>,
+    field_marks: Vec<FieldMarks>,
+    train: Vec<Sample>,
+    validation: Option<Vec<Sample>>,
+    test: Option<Vec<Sample>>,
+    skipped: Vec<Skipped>,
+}
+
+/// Reads the data set in the folder `path`; `rule` makes the splits that the folder does not come with.
+///
+/// Files that cannot be pictures are in [`Dataset::skipped`], each with its reason.
+///
+/// # Errors
+/// [`DatasetError`]: an unreadable folder, fewer than two classes, a class without training pictures, names that
+/// collide, classes that only held-out splits have, tables that do not parse, a rule that cannot be followed.
+pub fn read(path: &Path, rule: &SplitRule) -> Result<Dataset, DatasetError> {
+    rule.check()?;
+    let found = if path.join("images.txt").is_file() { cub::read(path)? } else { folder::read(path)? };
+    let mut found = without_unreadable(found);
+    refuse_collisions(&found.labels)?;
+    refuse_empty_classes(&found)?;
+    if found.labels.len() < 2 {
+        return Err(DatasetError::Classes { path: path.to_owned(), actual: found.labels.len() });
+    }
+    let hash = hash(path, &found);
+    let classes = found.labels.len();
+    let test = match found.test {
+        Some(test) => test,
+        None => split::hold_out(&mut found.train, classes, rule.test, split::Purpose::Test, rule)?,
+    };
+    let validation = match found.validation {
+        Some(validation) => validation,
+        None => {
+            split::hold_out(&mut found.train, classes, rule.validation, split::Purpose::Validation, rule)?
+        }
+    };
+    Ok(Dataset {
+        root: path.to_owned(),
+        labels: found.labels,
+        parts: found.parts,
+        field_marks: found.field_marks,
+        train: found.train,
+        validation,
+        test,
+        skipped: found.skipped,
+        hash,
+    })
+}
+
+impl Dataset {
+    /// A file's name inside the data set, folders divided by `/` on every system.
+    pub fn name(&self, file: &Path) -> String {
+        name_below(&self.root, file)
+    }
+}
+
+fn name_below(root: &Path, file: &Path) -> String {
+    let below = file.strip_prefix(root).unwrap_or(file);
+    let names: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
+    names.join("/")
+}
+
+/// Checks every file's header on all cores; what is no picture goes to `skipped`.
+fn without_unreadable(mut found: Found) -> Found {
+    let mut skipped = Vec::new();
+    let splits = [Some(&mut found.train), found.validation.as_mut(), found.test.as_mut()];
+    for samples in splits.into_iter().flatten() {
+        let checked: Vec<Option<String>> = samples.par_iter().map(|sample| refusal(&sample.path)).collect();
+        let mut reasons = checked.into_iter();
+        samples.retain(|sample| match reasons.next().flatten() {
+            Some(reason) => {
+                skipped.push(Skipped { path: sample.path.clone(), reason });
+                false
+            }
+            None => true,
+        });
+    }
+    found.skipped.extend(skipped);
+    found.skipped.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// Why a file is no picture, judged by its first bytes; `None` if it may well be one.
+fn refusal(path: &Path) -> Option<String> {
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return Some(error.to_string()),
+    };
+    if !metadata.is_file() {
+        return Some("not a regular file".to_owned());
+    }
+    if metadata.len() == 0 {
+        return Some("an empty file".to_owned());
+    }
+    let reader = match image::ImageReader::open(path) {
+        Ok(mut reader) => {
+            // A name's ending says nothing: only what the bytes begin with counts.
+            reader.clear_format();
+            reader.with_guessed_format()
+        }
+        Err(error) => Err(error),
+    };
+    let reader = match reader {
+        Ok(reader) => reader,
+        Err(error) => return Some(error.to_string()),
+    };
+    match reader.format() {
+        Some(image::ImageFormat::Jpeg | image::ImageFormat::Png) => match reader.into_dimensions() {
+            Ok((0, _) | (_, 0)) => Some("a picture without pixels".to_owned()),
+            Ok(_) => None,
+            Err(error) => Some(format!("damaged: {error}")),
+        },
+        _ => Some("not a JPEG or PNG picture".to_owned()),
+    }
+}
+
+/// Letters' case and outer spaces removed: what some file systems and people cannot tell apart.
+fn folded(name: &str) -> String {
+    name.trim().to_uppercase().to_lowercase()
+}
+
+fn refuse_collisions(labels: &[String]) -> Result<(), DatasetError> {
+    let mut seen = std::collections::BTreeMap::new();
+    for label in labels {
+        if let Some(first) = seen.insert(folded(label), label) {
+            return Err(DatasetError::Collision { first: first.clone(), second: label.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn refuse_empty_classes(found: &Found) -> Result<(), DatasetError> {
+    let mut pictures = vec![0_usize; found.labels.len()];
+    for sample in &found.train {
+        pictures[sample.class] += 1;
+    }
+    let empty = found.labels.iter().zip(&pictures).filter(|&(_, &pictures)| pictures == 0);
+    let names: Vec<String> = empty.map(|(label, _)| label.clone()).collect();
+    let Some(first) = names.first() else {
+        return Ok(());
+    };
+    let is_inside = |skipped: &&Skipped| skipped.path.iter().any(|part| part == first.as_str());
+    let reason = found.skipped.iter().find(is_inside).cloned();
+    Err(DatasetError::EmptyClass { names, reason })
+}
+
+/// Over the labels, then each picture's name, class and size, sorted by name.
+fn hash(root: &Path, found: &Found) -> String {
+    let splits = [Some(&found.train), found.validation.as_ref(), found.test.as_ref()];
+    let mut lines: Vec<String> = splits
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|sample| {
+            let bytes = std::fs::metadata(&sample.path).map_or(0, |metadata| metadata.len());
+            format!("{}\t{}\t{bytes}\n", name_below(root, &sample.path), sample.class)
+        })
+        .collect();
+    lines.sort_unstable();
+    let mut hash = Sha256::new();
+    for label in &found.labels {
+        hash.update(label);
+        hash.update("\n");
+    }
+    hash.update(lines.concat());
+    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

@@ -1,0 +1,39 @@
+//! Trains look-alike classifiers with MC-Loss (Chang et al. 2020) and exports them for the board.
+//!
+//! # The tour, in the order of a run
+//!
+//! 1. [`dataset`]: labelled pictures in folders, split and checked; [`synth`] draws a data set whose field marks
+//!    are known.
+//! 2. [`batch`]: pictures decoded, changed at random, stacked, ahead of time; [`random`] names its streams.
+//! 3. [`layer`]: the network as data, and the matches over it: shape, cost, parameters, forward, fold.
+//! 4. [`backbone`], [`network`]: what is written once: backbones; class-aligned layer and head on top.
+//! 5. [`mc_loss`]: `discriminality`, `diversity`, `cwa_mask`, `ccmp`, in the paper's order.
+//! 6. [`ops`]: the differentiable operations beneath; [`optim`]: stochastic gradient descent with momentum.
+//! 7. [`train`]: the loop. [`config`] decides a run, [`run`] is its folder, [`checkpoint`] its state, [`metrics`]
+//!    what it says of itself.
+//! 8. [`eval`]: accuracy on the test split, and whether cues lie on the marks.
+//! 9. [`export`]: the ONNX file, written once the board's engine has agreed; [`picture`] gives both the same input.
+//!
+//! # Shapes
+//!
+//! `B` batch, `c` classes, `xi` channels a class, `N` their sum, `H x W` map, `S` input side. Pictures are
+//! `B x 3 x S x S`, RGB 0..=255; maps `B x N x H x W`, nowhere negative; logits `B x c`.
+
+pub mod backbone;
+pub mod batch;
+pub mod checkpoint;
+pub mod config;
+pub mod dataset;
+pub mod eval;
+pub mod export;
+pub mod layer;
+pub mod mc_loss;
+pub mod metrics;
+pub mod network;
+pub mod ops;
+pub mod optim;
+pub mod picture;
+pub mod random;
+pub mod run;
+pub mod synth;
+pub mod train;

@@ -1,0 +1,85 @@
+//! The trainer's program: `fieldmark-trainer synth | train | eval | export`.
+
+mod args;
+mod say;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use fieldmark::file::write_whole;
+use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
+use fieldmark_trainer::{dataset, eval, export, ops, run, train};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use args::{Cli, Command, EvalArgs, ExportArgs, SynthArgs, TrainArgs};
+
+fn main() -> ExitCode {
+    ops::keep_freed_memory();
+    let done = match Cli::parse().command {
+        Command::Synth(args) => synth(&args),
+        Command::Train(args) => train(&args),
+        Command::Eval(args) => eval(&args),
+        Command::Export(args) => export(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn synth(args: &SynthArgs) -> Result<()> {
+    let config = SynthConfig {
+        classes: args.classes,
+        per_class_train: args.train,
+        per_class_test: args.test,
+        side: args.side,
+        seed: args.seed,
+    };
+    draw_dataset(&args.out, &config)?;
+    let (train, test) = (args.classes * args.train, args.classes * args.test);
+    let out = args.out.display();
+    eprintln!("{train} training and {test} test pictures of {} species are in {out}", args.classes);
+    Ok(())
+}
+
+fn train(args: &TrainArgs) -> Result<()> {
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")?;
+    }
+    let config = args.config();
+    let dataset = dataset::read(&args.data, &config.split)?;
+    say::dataset(&dataset);
+    let bar = ProgressBar::new(0)
+        .with_style(ProgressStyle::with_template("{bar:30} step {pos}/{len}  {per_sec}  {msg}  {eta} left")?);
+    let outcome = train::train(&dataset, &config, &args.out, args.checkpoint_steps, &bar)?;
+    bar.finish_and_clear();
+    say::outcome(&outcome, &args.out);
+    Ok(())
+}
+
+fn eval(args: &EvalArgs) -> Result<()> {
+    let trained = run::open(&args.run, args.data.as_deref(), weights(args.last))?;
+    let evaluation = eval::evaluate(&trained)?;
+    let path = args.run.join(run::EVAL);
+    let json = serde_json::to_string_pretty(&evaluation)? + "\n";
+    write_whole(&path, json.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    say::evaluation(&evaluation);
+    Ok(())
+}
+
+fn export(args: &ExportArgs) -> Result<()> {
+    let trained = run::open(&args.run, args.data.as_deref(), weights(args.last))?;
+    let evaluation = run::evaluation(&args.run)?;
+    let exported =
+        export::export(&trained, &args.out, args.weights.into(), args.pictures, evaluation.as_ref())?;
+    say::exported(&exported, &args.out);
+    Ok(())
+}
+
+fn weights(last: bool) -> &'static str {
+    if last { run::LAST } else { run::BEST }
+}

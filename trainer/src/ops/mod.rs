@@ -1,0 +1,41 @@
+//! Differentiable operations that candle lacks, gets wrong or does slowly, for f32 and f64.
+//!
+//! Each is a candle custom operation with its own forward and backward pass: one pass over memory
+//! where candle makes several, gradients as `PyTorch` defines them (0 at a kink, the first of equal
+//! maxima), clear errors instead of panics. f64 exists so that gradients can be checked against
+//! central differences. No result depends on the number of threads: sums are cut by sizes alone.
+
+// Bodies of loops must join the loop they are compiled for; see `simd`.
+#![allow(clippy::inline_always)]
+
+mod activation;
+mod ccmp;
+mod columns;
+mod conv;
+mod coverage;
+mod dense;
+mod depthwise;
+mod norm;
+mod pool;
+mod product;
+mod scale_shift;
+mod sgd;
+mod simd;
+mod storage;
+mod sums;
+mod weight_gradient;
+mod window;
+
+#[cfg(test)]
+mod reference;
+
+pub use activation::{Activation, add_relu, relu, relu6};
+pub use ccmp::{ccmp, masked_ccmp};
+pub use conv::{ConvGeometry, conv2d};
+pub use coverage::coverage;
+pub use norm::{BatchNormOutput, batch_norm_train};
+pub use pool::{avg_pool, gap, max_pool};
+pub use scale_shift::scale_shift;
+pub use sgd::{SgdStep, sgd_step};
+pub use storage::keep_freed_memory;
+pub use window::same_padding;

@@ -1,0 +1,149 @@
+//! Stochastic gradient descent with momentum: schedules, parameter groups, state.
+
+use std::collections::BTreeMap;
+use std::f64::consts::PI;
+
+use candle_core::backprop::GradStore;
+use candle_core::{Result, Tensor, Var};
+use serde::{Deserialize, Serialize};
+
+use crate::layer::{ParamKind, Params};
+use crate::ops::{SgdStep, sgd_step};
+
+/// How the learning rate falls after the warm-up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Half a cosine from the full rate to zero at the last step.
+    Cosine,
+    /// Times `factor` when each of `at` (shares of the run in 0..1) has passed.
+    Step {
+        /// Shares of the run, rising.
+        at: Vec<f64>,
+        /// What the rate is multiplied by at each.
+        factor: f64,
+    },
+}
+
+/// Everything the optimiser is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OptimConfig {
+    /// Peak learning rate of the backbone.
+    pub rate: f64,
+    /// The class-aligned layer and the head learn this many times faster than the backbone.
+    pub head_factor: f64,
+    /// Momentum in 0..1.
+    pub momentum: f64,
+    /// Nesterov's form of momentum.
+    pub nesterov: bool,
+    /// L2 decay of weights; scales, shifts and biases are not decayed.
+    pub weight_decay: f64,
+    /// Linear rise of the rate over this many epochs.
+    pub warm_up_epochs: f64,
+    /// The fall after it.
+    pub schedule: Schedule,
+}
+
+/// The learning rate of `step` (0-based) in a run of `steps` with `steps_per_epoch` each epoch.
+pub fn rate(config: &OptimConfig, step: usize, steps: usize, steps_per_epoch: usize) -> f64 {
+    let warm_up = config.warm_up_epochs * steps_per_epoch as f64;
+    let at = step as f64;
+    if at < warm_up {
+        return config.rate * (at + 1.0) / (warm_up + 1.0);
+    }
+    let gone = (at - warm_up) / (steps as f64 - warm_up).max(1.0);
+    match &config.schedule {
+        Schedule::Cosine => config.rate * 0.5 * (1.0 + (PI * gone.min(1.0)).cos()),
+        Schedule::Step { at, factor } => {
+            let passed = at.iter().filter(|share| gone >= **share).count();
+            config.rate * factor.powi(passed as i32)
+        }
+    }
+}
+
+/// Stochastic gradient descent with one velocity a parameter.
+pub struct Sgd {
+    config: OptimConfig,
+    /// Running sum of gradients, by parameter name; absent until the first step.
+    pub velocities: BTreeMap<String, Var>,
+}
+
+impl Sgd {
+    /// An optimiser that has made no step.
+    pub fn new(config: OptimConfig) -> Sgd {
+        Sgd { config, velocities: BTreeMap::new() }
+    }
+
+    /// One step in place over every weight of `params` that has a gradient, at backbone rate `rate`.
+    ///
+    /// # Errors
+    /// candle's, if a gradient does not fit its parameter.
+    pub fn step(&mut self, params: &Params, gradients: &GradStore, rate: f64) -> Result<()> {
+        for (name, weight) in &params.weights {
+            let Some(gradient) = gradients.get(weight.var.as_tensor()) else { continue };
+            let velocity = match self.velocities.get(name) {
+                Some(velocity) => velocity.clone(),
+                // v = mu * 0 + g: the first step of torch.optim.SGD.
+                None => {
+                    let zero = Var::from_tensor(&Tensor::zeros_like(weight.var.as_tensor())?)?;
+                    self.velocities.insert(name.clone(), zero.clone());
+                    zero
+                }
+            };
+            let step = SgdStep {
+                rate: rate * if is_head(name) { self.config.head_factor } else { 1.0 },
+                momentum: self.config.momentum,
+                nesterov: self.config.nesterov,
+                weight_decay: match weight.kind {
+                    ParamKind::Weight => self.config.weight_decay,
+                    _ => 0.0,
+                },
+            };
+            sgd_step(&weight.var, &velocity, gradient, step)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a parameter belongs to the class-aligned layer or the head, which start untrained.
+pub fn is_head(name: &str) -> bool {
+    name.starts_with("class_aligned.") || name.starts_with("head.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(schedule: Schedule) -> OptimConfig {
+        OptimConfig {
+            rate: 0.4,
+            head_factor: 10.0,
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 0.0,
+            warm_up_epochs: 2.0,
+            schedule,
+        }
+    }
+
+    #[test]
+    fn cosine_rises_to_the_peak_and_ends_near_zero() {
+        let config = config(Schedule::Cosine);
+        let rates: Vec<f64> = (0..100).map(|step| rate(&config, step, 100, 10)).collect();
+        assert!(rates[..20].windows(2).all(|pair| pair[0] < pair[1]));
+        assert!((rates[20] - 0.4).abs() < 1e-12);
+        assert!(rates[20..].windows(2).all(|pair| pair[0] > pair[1]));
+        assert!(rates[99] < 1e-3);
+    }
+
+    #[test]
+    fn steps_divide_the_rate_where_the_paper_does() {
+        let paper = OptimConfig {
+            warm_up_epochs: 0.0,
+            ..config(Schedule::Step { at: vec![0.5, 0.75], factor: 0.1 })
+        };
+        for (epoch, expected) in [(0, 0.4), (149, 0.4), (150, 0.04), (224, 0.04), (225, 0.004)] {
+            assert!((rate(&paper, epoch, 300, 1) - expected).abs() < 1e-9, "epoch {epoch}");
+        }
+    }
+}

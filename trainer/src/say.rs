@@ -1,0 +1,92 @@
+//! What the program tells a person. Results go to stdout, the rest to stderr.
+
+use std::path::Path;
+
+use fieldmark_trainer::dataset::Dataset;
+use fieldmark_trainer::eval::{Evaluation, Rates};
+use fieldmark_trainer::export::Exported;
+use fieldmark_trainer::metrics::peak_memory_mib;
+use fieldmark_trainer::train::Outcome;
+
+/// Files left out that are listed by name; the rest are in `split.json`.
+const LISTED: usize = 10;
+
+/// Confusions that are printed; the rest are in `eval.json`.
+const CONFUSIONS: usize = 5;
+
+/// Classes, pictures, and what is not used.
+pub fn dataset(dataset: &Dataset) {
+    eprintln!(
+        "{} classes; {} pictures to train on, {} to choose by, {} to test on",
+        dataset.labels.len(),
+        dataset.train.len(),
+        dataset.validation.len(),
+        dataset.test.len()
+    );
+    for skipped in dataset.skipped.iter().take(LISTED) {
+        eprintln!("not used: {}: {}", skipped.path.display(), skipped.reason);
+    }
+    if dataset.skipped.len() > LISTED {
+        eprintln!("not used: {} more, listed in split.json", dataset.skipped.len() - LISTED);
+    }
+}
+
+/// What training reached.
+pub fn outcome(outcome: &Outcome, run: &Path) {
+    println!(
+        "best epoch {}: {:.1} % of the validation pictures; last epoch {}: {:.1} %",
+        outcome.best.epoch + 1,
+        100.0 * outcome.best.accuracy,
+        outcome.last.epoch + 1,
+        100.0 * outcome.last.accuracy
+    );
+    if let Some(mib) = peak_memory_mib() {
+        println!("peak memory {mib:.0} MiB");
+    }
+    eprintln!("the run is in {}", run.display());
+}
+
+/// The test split's figures.
+pub fn evaluation(evaluation: &Evaluation) {
+    println!(
+        "{} test pictures: {:.1} % right, {:.1} % among the first five, cross-entropy {:.3}, coverage h/xi {:.2}",
+        evaluation.pictures,
+        100.0 * evaluation.top1,
+        100.0 * evaluation.top5,
+        evaluation.cross_entropy,
+        evaluation.coverage
+    );
+    for confusion in evaluation.confusions.iter().take(CONFUSIONS) {
+        println!("  {} x {} taken for {}", confusion.pictures, confusion.label, confusion.answer);
+    }
+    let Some(cues) = &evaluation.cues else { return };
+    println!("where the cues of right answers are        strongest   any  random point  centre  pictures");
+    rates("on the one mark that tells look-alikes", cues.one_mark.as_ref());
+    rates("on a mark that tells look-alikes", cues.marks.as_ref());
+    rates("in the object's box", cues.object.as_ref());
+}
+
+fn rates(where_: &str, rates: Option<&Rates>) {
+    let Some(rates) = rates else { return };
+    let [strongest, any, random, centre] =
+        [rates.strongest_cue, rates.any_cue, rates.random_point, rates.centre].map(|share| 100.0 * share);
+    println!(
+        "  {where_:<40} {strongest:>6.1} % {any:>4.0} % {random:>11.1} % {centre:>5.1} % {:>9}",
+        rates.pictures
+    );
+}
+
+/// How well the board's engine agrees.
+pub fn exported(exported: &Exported, path: &Path) {
+    let parity = &exported.parity;
+    println!(
+        "{} ({:.1} MB): the board's engine agrees with the trainer on {} pictures, largest difference {:.1e}",
+        path.display(),
+        exported.bytes as f64 / 1e6,
+        parity.pictures,
+        parity.worst
+    );
+    if parity.same_answer < 1.0 {
+        println!("rounded weights change the answer on {:.2} % of them", 100.0 * (1.0 - parity.same_answer));
+    }
+}

@@ -1,0 +1,332 @@
+//! The training loop. `cargo xtask train-and-export` reaches its README's figure with it.
+//!
+//! `L = L_CE + mu (L_dis - lambda L_div)`: the head's cross-entropy on the whole maps, and the mutual-channel loss
+//! beside it. Every random number is drawn from the seed and the step, so a run that was killed goes on, on the
+//! CPU, bit for bit as it would have.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::{D, DType, Tensor};
+use candle_nn::ops::log_softmax;
+use indicatif::ProgressBar;
+
+use crate::batch::{
+    BatchError, Batches, CACHE_BYTES, Pictures, Plan, default_threads, epoch_order, unreadable,
+};
+use crate::checkpoint::{self, Best, CheckpointError, Progress};
+use crate::config::Config;
+use crate::dataset::{Dataset, Skipped};
+use crate::layer::Mode;
+use crate::mc_loss::{Weights, cwa_mask, mc_loss};
+use crate::metrics::{EpochSums, Pace};
+use crate::network::{self, Network, NetworkError};
+use crate::optim::{Sgd, rate};
+use crate::random::stream;
+use crate::run::{self, BEST, LAST, RunError};
+
+/// What a finished run reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// The epoch that `best.safetensors` holds.
+    pub best: Best,
+    /// The last epoch, which `last.safetensors` holds.
+    pub last: Best,
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The run folder cannot be used.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The network cannot be built.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A picture failed.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A checkpoint failed.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A tensor operation failed.
+    #[error("a tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// A split has no pictures.
+    #[error(
+        "the {split} split has no pictures; give more pictures a class, or hold out a larger --{split} share"
+    )]
+    EmptySplit {
+        /// "train" or "validation".
+        split: &'static str,
+    },
+    /// Pictures whose header was fine, but which do not decode.
+    #[error("{count} pictures do not decode, the first: {} ({reason}); repair or remove them", path.display())]
+    Undecodable {
+        /// How many.
+        count: usize,
+        /// The first.
+        path: PathBuf,
+        /// The decoder's reason.
+        reason: String,
+    },
+    /// A loss stopped being a number.
+    #[error(
+        "{term} became {value} at step {step}; lower the learning rate (--rate), at that step {rate:.2e}"
+    )]
+    Diverged {
+        /// Which loss.
+        term: &'static str,
+        /// Its value.
+        value: f64,
+        /// Steps done.
+        step: usize,
+        /// The backbone's rate.
+        rate: f64,
+    },
+}
+
+/// Trains to the end, going on from `last.safetensors` where the folder `run` has one of the same run. With
+/// `checkpoint_steps` that file is written every so many steps, as well as after each epoch.
+///
+/// # Errors
+/// [`TrainError`]; the last checkpoint then still stands whole.
+pub fn train(
+    dataset: &Dataset,
+    config: &Config,
+    run: &Path,
+    checkpoint_steps: Option<usize>,
+    bar: &ProgressBar,
+) -> Result<Outcome, TrainError> {
+    let network = network::build(&config.network, dataset.labels.len(), config.side, config.seed)?;
+    let pictures = Arc::new(Pictures::new(config.side, config.resize, CACHE_BYTES));
+    refuse_unusable(dataset, &pictures)?;
+    let mut sgd = Sgd::new(config.optim.clone());
+    let mut progress = run::start_or_resume(dataset, config, run, &network, &mut sgd)?;
+    let per_epoch = dataset.train.len().div_ceil(config.batch);
+    let steps = per_epoch * config.epochs;
+    bar.set_length(steps as u64);
+    let mut last = progress.best.unwrap_or(Best { epoch: 0, accuracy: 0.0, cross_entropy: f64::INFINITY });
+    while progress.epoch < config.epochs && !is_stale(&progress, config.patience) {
+        let (started, pictures_before) = (Instant::now(), progress.sums.pictures);
+        for batch in batches(&pictures, dataset, config, &progress) {
+            let batch = batch?;
+            let step = progress.epoch * per_epoch + progress.batch;
+            let rate = rate(&config.optim, step, steps, per_epoch);
+            let losses = losses(&network, &batch.images, &batch.labels, config, step, per_epoch)?;
+            losses.refuse_divergence(step, rate)?;
+            sgd.step(&network.params, &losses.total.backward()?, rate)?;
+            losses.add_to(&mut progress.sums, batch.samples.len());
+            progress.batch += 1;
+            bar.set_position(step as u64 + 1);
+            bar.set_message(progress.sums.message());
+            if checkpoint_steps.is_some_and(|every| (step + 1) % every == 0) {
+                checkpoint::save(&run.join(LAST), &progress, &network.params, &sgd)?;
+                bar.suspend(|| eprintln!("saved after step {}", step + 1));
+            }
+        }
+        let seen = (progress.sums.pictures - pictures_before) as f64;
+        let images_per_second = seen / started.elapsed().as_secs_f64();
+        last = validate(&network, &pictures, dataset, config, progress.epoch)?;
+        let step = (progress.epoch + 1) * per_epoch;
+        let pace = Pace {
+            step,
+            rate: rate(&config.optim, step - 1, steps, per_epoch),
+            mu: config.loss.mu_at(step - 1, per_epoch),
+            images_per_second,
+        };
+        let metrics = progress.sums.metrics(last, pace);
+        run::append_metrics(run, &metrics)?;
+        bar.suspend(|| eprintln!("{}", metrics.line(config.epochs)));
+        let is_best = progress.best.is_none_or(|best| is_better(last, best));
+        if is_best {
+            progress.best = Some(last);
+        }
+        (progress.epoch, progress.batch, progress.sums) = (progress.epoch + 1, 0, EpochSums::default());
+        if is_best {
+            // Without velocities: nobody goes on from here.
+            checkpoint::save(&run.join(BEST), &progress, &network.params, &Sgd::new(config.optim.clone()))?;
+        }
+        checkpoint::save(&run.join(LAST), &progress, &network.params, &sgd)?;
+    }
+    Ok(Outcome { best: progress.best.unwrap_or(last), last })
+}
+
+/// Before hours of training, not in the middle of them. What decodes is in the cache afterwards.
+fn refuse_unusable(dataset: &Dataset, pictures: &Pictures) -> Result<(), TrainError> {
+    for (split, samples) in [("train", &dataset.train), ("validation", &dataset.validation)] {
+        if samples.is_empty() {
+            return Err(TrainError::EmptySplit { split });
+        }
+        let bad = unreadable(pictures, samples);
+        if let Some(Skipped { path, reason }) = bad.first().cloned() {
+            return Err(TrainError::Undecodable { count: bad.len(), path, reason });
+        }
+    }
+    Ok(())
+}
+
+/// The batches that are left of the epoch in progress.
+fn batches(pictures: &Arc<Pictures>, dataset: &Dataset, config: &Config, progress: &Progress) -> Batches {
+    let order = epoch_order(config.seed, progress.epoch, &dataset.train, config.sampling);
+    let plan = Plan {
+        seed: config.seed,
+        epoch: progress.epoch,
+        size: config.batch,
+        first: progress.batch,
+        augment: Some(config.augment.clone()),
+        threads: default_threads(),
+    };
+    Batches::start(pictures, &dataset.train, &order, plan)
+}
+
+/// The losses of one batch: the tensor to differentiate, and what to log.
+struct Losses {
+    total: Tensor,
+    cross_entropy: f64,
+    discriminality: f64,
+    diversity: f64,
+    coverage: f64,
+    correct: usize,
+}
+
+/// Random streams of a run's steps; other numbers are taken by [`crate::batch`].
+const STEPS: u64 = 2;
+
+/// `L_CE + mu (L_dis - lambda L_div)` on one batch of step `step`.
+fn losses(
+    network: &Network,
+    images: &Tensor,
+    labels: &Tensor,
+    config: &Config,
+    step: usize,
+    per_epoch: usize,
+) -> candle_core::Result<Losses> {
+    // One stream a step, so that a resumed run draws what an uninterrupted one draws.
+    let mut rng = stream(&[config.seed, STEPS, step as u64]);
+    let output = network.forward(images, &mut Mode::Train(&mut rng))?;
+    let cross_entropy = cross_entropy(&output.logits, labels, config.loss.label_smoothing)?;
+    let mu = config.loss.mu_at(step, per_epoch);
+    // With mu = 0 the terms are still measured, on maps cut off from the gradient.
+    let maps = if mu > 0.0 { output.maps.clone() } else { output.maps.detach() };
+    let mask = cwa_mask(&network.layout, config.loss.keep, maps.dtype(), &mut rng)?;
+    let mc = mc_loss(&maps, labels, &network.layout, &mask, Weights { mu, ..config.loss.mc })?;
+    let total = if mu > 0.0 { (&cross_entropy + &mc.total)? } else { cross_entropy.clone() };
+    Ok(Losses {
+        total,
+        cross_entropy: scalar(&cross_entropy)?,
+        discriminality: scalar(&mc.discriminality)?,
+        diversity: scalar(&mc.diversity)?,
+        coverage: scalar(&mc.coverage)?,
+        correct: correct(&output.logits, labels)?,
+    })
+}
+
+/// Mean over the batch of the cross-entropy of `logits` (`B x c`) with targets smoothed by `smoothing`.
+fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> candle_core::Result<Tensor> {
+    let log_p = log_softmax(logits, D::Minus1)?;
+    let right = log_p.gather(&labels.unsqueeze(1)?, 1)?.mean_all()?;
+    if smoothing == 0.0 {
+        return right.neg();
+    }
+    let even = log_p.mean_all()?;
+    (right * (smoothing - 1.0))? - (even * smoothing)?
+}
+
+/// How many rows of `logits` are largest at their label.
+fn correct(logits: &Tensor, labels: &Tensor) -> candle_core::Result<usize> {
+    let hits = logits.argmax(D::Minus1)?.eq(labels)?.to_dtype(DType::U32)?.sum_all()?;
+    Ok(hits.to_scalar::<u32>()? as usize)
+}
+
+fn scalar(tensor: &Tensor) -> candle_core::Result<f64> {
+    tensor.to_dtype(DType::F64)?.to_scalar::<f64>()
+}
+
+/// Accuracy and cross-entropy on the validation split, pictures prepared as the board prepares them.
+fn validate(
+    network: &Network,
+    pictures: &Arc<Pictures>,
+    dataset: &Dataset,
+    config: &Config,
+    epoch: usize,
+) -> Result<Best, TrainError> {
+    let (mut right, mut entropy) = (0, 0.0);
+    for batch in Batches::evaluate(pictures, &dataset.validation, config.batch) {
+        let batch = batch?;
+        let output = network.forward(&batch.images, &mut Mode::Eval)?;
+        right += correct(&output.logits, &batch.labels)?;
+        entropy += scalar(&cross_entropy(&output.logits, &batch.labels, 0.0)?)? * batch.samples.len() as f64;
+    }
+    let count = dataset.validation.len() as f64;
+    Ok(Best { epoch, accuracy: right as f64 / count, cross_entropy: entropy / count })
+}
+
+/// More right answers, or as many with a lower cross-entropy.
+fn is_better(new: Best, old: Best) -> bool {
+    (new.accuracy, -new.cross_entropy) > (old.accuracy, -old.cross_entropy)
+}
+
+fn is_stale(progress: &Progress, patience: Option<usize>) -> bool {
+    match (progress.best, patience) {
+        (Some(best), Some(patience)) => progress.epoch > best.epoch + patience,
+        _ => false,
+    }
+}
+
+impl Losses {
+    fn refuse_divergence(&self, step: usize, rate: f64) -> Result<(), TrainError> {
+        let terms = [
+            ("the cross-entropy", self.cross_entropy),
+            ("the discriminality loss", self.discriminality),
+            ("the coverage", self.coverage),
+        ];
+        match terms.into_iter().find(|(_, value)| !value.is_finite()) {
+            Some((term, value)) => Err(TrainError::Diverged { term, value, step, rate }),
+            None => Ok(()),
+        }
+    }
+
+    fn add_to(&self, sums: &mut EpochSums, pictures: usize) {
+        sums.pictures += pictures;
+        sums.correct += self.correct;
+        let of_all = |mean: f64| mean * pictures as f64;
+        sums.cross_entropy += of_all(self.cross_entropy);
+        sums.discriminality += of_all(self.discriminality);
+        sums.diversity += of_all(self.diversity);
+        sums.coverage += of_all(self.coverage);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn smoothed_cross_entropy_is_the_mix_of_target_and_uniform() {
+        let logits = Tensor::new(&[[1.0f64, 2.0, 4.0], [0.5, 0.0, -1.0]], &Device::Cpu).unwrap();
+        let labels = Tensor::new(&[2u32, 1], &Device::Cpu).unwrap();
+        // -log softmax by hand: log(sum exp) minus each logit.
+        let rows = [[1.0f64, 2.0, 4.0], [0.5, 0.0, -1.0]].map(|row| {
+            let sum: f64 = row.iter().map(|v| v.exp()).sum();
+            row.map(|v| sum.ln() - v)
+        });
+        let hard = f64::midpoint(rows[0][2], rows[1][1]);
+        let even = rows.iter().flatten().sum::<f64>() / 6.0;
+        for smoothing in [0.0, 0.1] {
+            let got = scalar(&cross_entropy(&logits, &labels, smoothing).unwrap()).unwrap();
+            assert!((got - ((1.0 - smoothing) * hard + smoothing * even)).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn better_is_more_right_answers_then_less_cross_entropy() {
+        let best = |accuracy, cross_entropy| Best { epoch: 0, accuracy, cross_entropy };
+        assert!(is_better(best(0.9, 1.0), best(0.8, 0.1)));
+        assert!(is_better(best(0.9, 0.5), best(0.9, 0.6)));
+        assert!(!is_better(best(0.9, 0.5), best(0.9, 0.5)));
+    }
+}

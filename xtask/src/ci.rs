@@ -1,0 +1,80 @@
+//! `cargo xtask ci`: what CI does, each step the command that a person types.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::process::{cargo, in_words, line, run, workspace};
+
+struct Step {
+    name: &'static str,
+    /// What is typed after `cargo`.
+    words: &'static str,
+    environment: Option<(&'static str, &'static str)>,
+}
+
+/// Cheap steps first.
+const STEPS: [Step; 7] = [
+    step("format", "fmt --all --check"),
+    step("clippy", "clippy --workspace --all-targets -- -D warnings"),
+    step("test", "test --workspace"),
+    Step { environment: Some(("RUSTDOCFLAGS", "-D warnings")), ..step("doc", "doc --workspace --no-deps") },
+    step("no-std", "xtask no-std"),
+    step("train-and-export", "xtask train-and-export --quick --out target/ci-out"),
+    step("check-onnx", "xtask check-onnx target/ci-out/model.onnx"),
+];
+
+const fn step(name: &'static str, words: &'static str) -> Step {
+    Step { name, words, environment: None }
+}
+
+/// Runs all steps, to the first that fails.
+///
+/// # Errors
+/// The step that failed, and how to repeat it.
+pub fn ci() -> Result<()> {
+    let root = workspace()?.root;
+    let old = root.join("target/ci-out");
+    if old.exists() {
+        fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+    }
+    let started = Instant::now();
+    let mut times = Vec::new();
+    for step in &STEPS {
+        let took = timed(step, &root)?;
+        times.push(format!("{} {}", step.name, in_words(took)));
+    }
+    eprintln!("ci passed in {}: {}", in_words(started.elapsed()), times.join(", "));
+    Ok(())
+}
+
+fn timed(step: &Step, root: &Path) -> Result<Duration> {
+    let started = Instant::now();
+    let mut command = cargo();
+    command.args(step.words.split(' ')).envs(step.environment).current_dir(root);
+    let outcome = run(&mut command);
+    let took = started.elapsed();
+    let name = step.name;
+    let repeat = if outcome.is_ok() { String::new() } else { format!("; to repeat it: {}", line(&command)) };
+    let ended = if outcome.is_ok() { "passed" } else { "failed" };
+    eprintln!("step {name} {ended} after {}{repeat}", in_words(took));
+    outcome.with_context(|| format!("step {name}"))?;
+    Ok(took)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn steps_of_our_own_are_commands_we_have() {
+        let own = STEPS.iter().filter(|step| step.words.starts_with("xtask "));
+        for step in own {
+            assert!(crate::Cli::try_parse_from(step.words.split(' ')).is_ok(), "{}", step.words);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The project's chores: what CI and people type. It starts programs and links none of them.
+
+mod check_onnx;
+mod ci;
+mod no_std;
+mod process;
+mod train;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train, measure, export, and run the board's program on the result; with no DATA on drawn birds
+    TrainAndExport(train::Options),
+    /// Check exported files with the onnx package and ONNX Runtime
+    CheckOnnx {
+        /// Model files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Run all tests: `cargo test --workspace`
+    Test {
+        /// More for `cargo test`
+        #[arg(last = true)]
+        extra: Vec<OsString>,
+    },
+    /// Build the board's core for bare metal
+    NoStd,
+    /// Do all that CI does
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match done(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            error.downcast_ref::<process::Failed>().map_or(ExitCode::FAILURE, process::Failed::exit_code)
+        }
+    }
+}
+
+fn done(command: Command) -> Result<()> {
+    match command {
+        Command::TrainAndExport(options) => train::train_and_export(&options),
+        Command::CheckOnnx { files } => check_onnx::check_onnx(&files),
+        Command::Test { extra } => process::run(process::cargo().args(["test", "--workspace"]).args(extra)),
+        Command::NoStd => no_std::no_std(),
+        Command::Ci => ci::ci(),
+    }
+}

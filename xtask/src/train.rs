@@ -1,0 +1,245 @@
+//! `cargo xtask train-and-export`: from pictures to a model that the board's program has run.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::Value;
+
+use crate::process::{cargo, in_words, line, output, quoted, run};
+
+/// What `--quick` draws: enough for every stage, too little for good answers.
+const QUICK_SYNTH: [&str; 6] = ["--train", "8", "--test", "4", "--side", "96"];
+const QUICK_TRAIN: [&str; 6] = ["--epochs", "2", "--side", "96", "--batch", "16"];
+const QUICK_EXPORT: [&str; 2] = ["--pictures", "20"];
+
+/// Beside the drawn birds: the command that drew them.
+const DRAWN_BY: &str = "drawn-by.txt";
+
+/// What can be chosen; the trainer knows the defaults.
+#[derive(Args)]
+pub struct Options {
+    /// Folder of pictures [default: drawn birds]
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Network below the class-aligned layer [default: the trainer's]
+    #[arg(long)]
+    backbone: Option<String>,
+    /// Where to train
+    #[arg(long, default_value = "cpu", value_parser = ["cpu", "cuda"])]
+    device: String,
+    /// Folder for everything that is made; one that was used before is gone on with
+    #[arg(long, default_value = "fieldmark-out")]
+    out: PathBuf,
+    /// Decides birds, weights, order and masks [default: the trainer's]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Every stage in about a minute: few pictures, two epochs
+    #[arg(long)]
+    quick: bool,
+    /// More for `fieldmark-trainer train`
+    #[arg(last = true)]
+    extra: Vec<OsString>,
+}
+
+/// Trains, measures, exports, and runs the board's program on the result.
+///
+/// # Errors
+/// The stage that failed.
+pub fn train_and_export(options: &Options) -> Result<()> {
+    let started = Instant::now();
+    let Programs { trainer, board } = build(&options.device)?;
+    let data = match &options.data {
+        Some(data) => data.clone(),
+        None => birds(&trainer, options)?,
+    };
+    let [run_folder, model, overlay] = ["run", "model.onnx", "overlay"].map(|name| options.out.join(name));
+    run(train(&trainer, options, &data).arg("--out").arg(&run_folder).args(&options.extra))?;
+    run(Command::new(&trainer).arg("eval").arg(&run_folder))?;
+    run(&mut export(&trainer, options, &run_folder, &model))?;
+    run(Command::new(&board).arg("verify").arg(&model))?;
+    let picture = example(&run_folder.join("eval.json"))?;
+    let mut predict = Command::new(&board);
+    predict.arg("predict").args([&model, &picture]);
+    run(predict.args(["--cues", "--overlay"]).arg(&overlay))?;
+    println!("\n{} works; making it took {}. Next:", model.display(), in_words(started.elapsed()));
+    for line in next_lines(&board, &model, &overlay) {
+        println!("  {line}");
+    }
+    Ok(())
+}
+
+struct Programs {
+    trainer: PathBuf,
+    board: PathBuf,
+}
+
+/// Builds both programs in one go, and asks cargo where it put them.
+fn build(device: &str) -> Result<Programs> {
+    let mut build = cargo();
+    build.args(["build", "--package", "fieldmark-trainer", "--package", "fieldmark"]);
+    if device == "cuda" {
+        build.args(["--features", "fieldmark-trainer/cuda"]);
+    }
+    eprintln!("$ {}", line(&build));
+    let artefacts = output(build.args(["--message-format", "json-render-diagnostics"]))?;
+    let program = |name| program(&artefacts, name);
+    Ok(Programs { trainer: program("fieldmark-trainer")?, board: program("fieldmark")? })
+}
+
+/// The program called `name` among cargo's messages, one JSON object a line.
+fn program(artefacts: &str, name: &str) -> Result<PathBuf> {
+    let messages = artefacts.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut paths = messages.filter(|message| message["target"]["name"] == name);
+    let path = paths.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    path.with_context(|| format!("cargo built no program called {name}"))
+}
+
+/// Draws the birds, unless an earlier run has: under another name first, so that the folder is whole or absent.
+fn birds(trainer: &Path, options: &Options) -> Result<PathBuf> {
+    let [whole, unfinished] = ["birds", "birds.unfinished"].map(|name| options.out.join(name));
+    let mut synth = Command::new(trainer);
+    synth.arg("synth").args(quick(options, &QUICK_SYNTH)).args(seed(options));
+    let wanted = line(&synth);
+    if whole.exists() {
+        refuse_other_birds(&whole, &wanted)?;
+        return Ok(whole);
+    }
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
+    }
+    run(synth.arg(&unfinished))?;
+    fs::write(unfinished.join(DRAWN_BY), wanted)
+        .and_then(|()| fs::rename(&unfinished, &whole))
+        .with_context(|| format!("cannot finish {}", whole.display()))?;
+    Ok(whole)
+}
+
+/// Birds without a note of how they were drawn are somebody's own, and taken as they are.
+fn refuse_other_birds(birds: &Path, wanted: &str) -> Result<()> {
+    match fs::read_to_string(birds.join(DRAWN_BY)) {
+        Ok(drawn_by) if drawn_by != wanted => bail!(
+            "{} was drawn by `{drawn_by}`, now `{wanted}` is asked for; choose another --out or remove it",
+            birds.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn train(trainer: &Path, options: &Options, data: &Path) -> Command {
+    let mut train = Command::new(trainer);
+    train.arg("train").arg(data).args(["--device", &options.device]);
+    if let Some(backbone) = &options.backbone {
+        train.args(["--backbone", backbone]);
+    }
+    train.args(seed(options)).args(quick(options, &QUICK_TRAIN));
+    train
+}
+
+fn export(trainer: &Path, options: &Options, run_folder: &Path, model: &Path) -> Command {
+    let mut export = Command::new(trainer);
+    export.arg("export").arg(run_folder).arg("--out").arg(model).args(quick(options, &QUICK_EXPORT));
+    export
+}
+
+fn quick(options: &Options, words: &'static [&'static str]) -> &'static [&'static str] {
+    if options.quick { words } else { &[] }
+}
+
+fn seed(options: &Options) -> Vec<String> {
+    options.seed.map_or(Vec::new(), |seed| vec!["--seed".to_owned(), seed.to_string()])
+}
+
+/// The test picture that `eval` chose to show.
+fn example(report: &Path) -> Result<PathBuf> {
+    let json = fs::read_to_string(report).with_context(|| format!("cannot read {}", report.display()))?;
+    let report_json: Value =
+        serde_json::from_str(&json).with_context(|| format!("{} is not JSON", report.display()))?;
+    let picture = report_json["example"].as_str();
+    picture.map(PathBuf::from).with_context(|| {
+        format!(
+            "{}: expected a picture's path as \"example\", got {}",
+            report.display(),
+            report_json["example"]
+        )
+    })
+}
+
+/// What to type now, as a shell takes it.
+fn next_lines(board: &Path, model: &Path, overlay: &Path) -> [String; 4] {
+    let here = env::current_dir().unwrap_or_default();
+    let board = board.strip_prefix(here).unwrap_or(board).as_os_str();
+    let (model, overlay) = (model.as_os_str(), overlay.as_os_str());
+    let typed = |words: &[&OsStr]| words.iter().map(quoted).collect::<Vec<_>>().join(" ");
+    let word = OsStr::new;
+    [
+        typed(&[
+            board,
+            word("predict"),
+            model,
+            word("MY_PICTURE.jpg"),
+            word("--cues"),
+            word("--overlay"),
+            overlay,
+        ]),
+        typed(&[board, word("inspect"), model]),
+        typed(&[board, word("verify"), model]),
+        typed(&[word("cargo"), word("xtask"), word("check-onnx"), model]),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(words: &str) -> Options {
+        Cli::parse_from(["xtask"].into_iter().chain(words.split_whitespace())).options
+    }
+
+    #[test]
+    fn without_choices_the_trainer_keeps_its_defaults() {
+        let train = train(Path::new("trainer"), &options(""), Path::new("birds"));
+        assert_eq!(line(&train), "trainer train birds --device cpu");
+    }
+
+    #[test]
+    fn choices_reach_the_trainer() {
+        let options = options("--backbone resnet18 --device cuda --seed 3 --quick -- --xi 2 -- x");
+        let train = train(Path::new("trainer"), &options, Path::new("my birds"));
+        let expected = "trainer train 'my birds' --device cuda --backbone resnet18 --seed 3 --epochs 2";
+        assert!(line(&train).starts_with(expected), "{}", line(&train));
+        assert_eq!(options.extra, ["--xi", "2", "--", "x"]);
+    }
+
+    #[test]
+    fn programs_are_where_cargo_says() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"fieldmark"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"fieldmark"},"executable":"/t/debug/fieldmark"}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(program(messages, "fieldmark").unwrap(), Path::new("/t/debug/fieldmark"));
+        let error = program(messages, "fieldmark-trainer").unwrap_err();
+        assert_eq!(error.to_string(), "cargo built no program called fieldmark-trainer");
+    }
+
+    #[test]
+    fn what_to_type_next_survives_a_shell() {
+        let board = env::current_dir().unwrap().join("target/debug/fieldmark");
+        let [predict, inspect, ..] = next_lines(&board, Path::new("my out/model.onnx"), Path::new("o"));
+        let expected = "target/debug/fieldmark predict 'my out/model.onnx' MY_PICTURE.jpg --cues --overlay o";
+        assert_eq!(predict, expected);
+        assert_eq!(inspect, "target/debug/fieldmark inspect 'my out/model.onnx'");
+    }
+}
