@@ -1,13 +1,21 @@
 //! Promises across crates, one module a promise.
 //!
+//! - `board`: the board's program answers as the trainer does, and fails in one clear line.
+//! - `export`: every network exports to a file that the board's engine runs to the trainer's logits.
 //! - `mc_loss`: the loss and its gradients are the paper's, to `PyTorch`'s last digits.
 //! - `ops`: every differentiable operation is `PyTorch`'s, forward and backward.
+//! - `resume`: a killed run ends in the same bits; threads change nothing.
 //! - `stock_candle`: what candle gets wrong, and why `ops` exists; fails when an upgrade mends it.
 //!
-//! `golden` reads the committed numbers of `tests/golden/`, each beside the script that made it.
+//! `golden` reads the committed numbers of `tests/golden/`, each beside the script that made it; `program` starts our
+//! programs.
 
 mod golden;
+mod program;
 
+mod board;
+mod export;
 mod mc_loss;
 mod ops;
+mod resume;
 mod stock_candle;

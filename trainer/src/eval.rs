@@ -52,9 +52,9 @@ pub struct Evaluation {
     pub confusions: Vec<Confusion>,
     /// Where the cues of right answers are, where the data set says what is where.
     pub cues: Option<CueRates>,
-    /// A right answer that shows the model at its best: the likeliest one, its strongest cue on a field mark where
-    /// these are known.
-    pub example: Option<PathBuf>,
+    /// The picture that shows the model at its best: the likeliest of the right answers, its strongest cue on a field
+    /// mark where these are known; the first picture where no answer is right.
+    pub example: PathBuf,
 }
 
 /// One class's result.
@@ -107,8 +107,8 @@ struct Tally {
     /// `[class * classes + answer]`.
     confused: Vec<usize>,
     cues: CueCount,
-    /// Log-probability, whether its cue is on a mark, file.
-    example: Option<(bool, f32, PathBuf)>,
+    /// Whether its cue is on a mark, log-probability, file.
+    example: (bool, f32, PathBuf),
 }
 
 /// Measures a run on its test split.
@@ -129,7 +129,7 @@ pub fn evaluate(trained: &Trained) -> Result<Evaluation, EvalError> {
         coverage: 0.0,
         confused: vec![0; classes * classes],
         cues: CueCount::new(&dataset.field_marks),
-        example: None,
+        example: (false, f32::NEG_INFINITY, dataset.test[0].path.clone()),
     };
     let head = network.head()?;
     let samples: Vec<&Sample> = dataset.test.iter().collect();
@@ -173,8 +173,8 @@ impl Tally {
         self.right[sample.class] += 1;
         let is_on_mark = self.cues.add(sample, seen.size, cues);
         let candidate = (is_on_mark, log_p[sample.class], sample.path.clone());
-        if self.example.as_ref().is_none_or(|best| (candidate.0, candidate.1) > (best.0, best.1)) {
-            self.example = Some(candidate);
+        if (candidate.0, candidate.1) > (self.example.0, self.example.1) {
+            self.example = candidate;
         }
     }
 
@@ -208,7 +208,7 @@ impl Tally {
             classes: (0..labels.len()).map(result).collect(),
             confusions,
             cues: self.cues.rates(),
-            example: self.example.map(|(_, _, path)| path),
+            example: self.example.2,
         }
     }
 }

@@ -74,7 +74,15 @@ pub struct Output {
 pub enum NetworkError {
     /// A group layout that cannot be.
     #[error(transparent)]
-    Layout(#[from] LayoutError),
+    Groups(#[from] LayoutError),
+    /// Another number of channels than the layout shares out.
+    #[error("the class-aligned maps have {channels} channels, but the layout shares out {layout}")]
+    Layout {
+        /// Channels that the trunk gives.
+        channels: usize,
+        /// Channels of the layout.
+        layout: usize,
+    },
     /// A backbone that cannot be cut so.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
@@ -134,6 +142,10 @@ pub fn assemble(
     if !matches!(trunk.last(), Some(Layer::Relu | Layer::Relu6)) {
         let layer = trunk.last().map_or_else(|| "an empty trunk".to_owned(), layer::title);
         return Err(NetworkError::NotAfterRelu { layer });
+    }
+    let channels = channels(&trunk, side)?;
+    if channels != layout.channels() {
+        return Err(NetworkError::Layout { channels, layout: layout.channels() });
     }
     let whole = [trunk.as_slice(), head.as_slice()].concat();
     shape(&whole, [3, side as usize, side as usize])

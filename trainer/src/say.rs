@@ -14,6 +14,15 @@ const LISTED: usize = 10;
 /// Confusions that are printed; the rest are in `eval.json`.
 const CONFUSIONS: usize = 5;
 
+/// An error with its causes, those left out that a message before them already tells.
+pub fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match () {
+        () if text.is_empty() => cause,
+        () if text.contains(&cause) => text,
+        () => text + ": " + &cause,
+    })
+}
+
 /// Classes, pictures, and what is not used.
 pub fn dataset(dataset: &Dataset) {
     eprintln!(

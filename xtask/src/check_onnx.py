@@ -115,11 +115,10 @@ def check_signature(graph, side, classes, channels):
     expect("inputs", {"image": ("FLOAT", [1, 3, side, side])}, inputs)
     outputs = signature(graph.output)
     expect("outputs", ["logits", "maps"], sorted(outputs))
-    expect("output \"logits\"", ("FLOAT", [1, classes]), outputs["logits"])
+    expect('output "logits"', ("FLOAT", [1, classes]), outputs["logits"])
     kind, shape = outputs["maps"]
-    wanted = ("FLOAT", f"[1, {channels}, H, W]")
-    is_map = kind == "FLOAT" and shape[:2] == [1, channels] and len(shape) == 4
-    expect("output \"maps\"", wanted, (kind, shape), is_map and all(isinstance(s, int) for s in shape))
+    is_map = kind == "FLOAT" and shape[:2] == [1, channels] and [type(side) for side in shape[2:]] == [int, int]
+    expect('output "maps"', ("FLOAT", [1, channels, "H", "W"]), (kind, shape), is_map)
     return shape
 
 
@@ -167,7 +166,7 @@ def main(files):
         # onnx and ONNX Runtime raise classes of their own for a bad file, with no common base but this.
         except Exception as error:
             failed += 1
-            print(f"{file}: {error or type(error).__name__}", file=sys.stderr)
+            print(f"{file}: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
     return min(failed, 1)
 
 

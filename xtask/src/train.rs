@@ -1,7 +1,7 @@
 //! `cargo xtask train-and-export`: from pictures to a model that the board's program has run.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,9 +30,6 @@ pub struct Options {
     /// Network below the class-aligned layer [default: the trainer's]
     #[arg(long)]
     backbone: Option<String>,
-    /// Where to train
-    #[arg(long, default_value = "cpu", value_parser = ["cpu", "cuda"])]
-    device: String,
     /// Folder for everything that is made; one that was used before is gone on with
     #[arg(long, default_value = "fieldmark-out")]
     out: PathBuf,
@@ -53,7 +50,7 @@ pub struct Options {
 /// The stage that failed.
 pub fn train_and_export(options: &Options) -> Result<()> {
     let started = Instant::now();
-    let Programs { trainer, board } = build(&options.device)?;
+    let Programs { trainer, board } = build()?;
     let data = match &options.data {
         Some(data) => data.clone(),
         None => birds(&trainer, options)?,
@@ -80,12 +77,9 @@ struct Programs {
 }
 
 /// Builds both programs in one go, and asks cargo where it put them.
-fn build(device: &str) -> Result<Programs> {
+fn build() -> Result<Programs> {
     let mut build = cargo();
     build.args(["build", "--package", "fieldmark-trainer", "--package", "fieldmark"]);
-    if device == "cuda" {
-        build.args(["--features", "fieldmark-trainer/cuda"]);
-    }
     eprintln!("$ {}", line(&build));
     let artefacts = output(build.args(["--message-format", "json-render-diagnostics"]))?;
     let program = |name| program(&artefacts, name);
@@ -133,7 +127,7 @@ fn refuse_other_birds(birds: &Path, wanted: &str) -> Result<()> {
 
 fn train(trainer: &Path, options: &Options, data: &Path) -> Command {
     let mut train = Command::new(trainer);
-    train.arg("train").arg(data).args(["--device", &options.device]);
+    train.arg("train").arg(data);
     if let Some(backbone) = &options.backbone {
         train.args(["--backbone", backbone]);
     }
@@ -158,38 +152,22 @@ fn seed(options: &Options) -> Vec<String> {
 /// The test picture that `eval` chose to show.
 fn example(report: &Path) -> Result<PathBuf> {
     let json = fs::read_to_string(report).with_context(|| format!("cannot read {}", report.display()))?;
-    let report_json: Value =
+    let evaluation: Value =
         serde_json::from_str(&json).with_context(|| format!("{} is not JSON", report.display()))?;
-    let picture = report_json["example"].as_str();
-    picture.map(PathBuf::from).with_context(|| {
-        format!(
-            "{}: expected a picture's path as \"example\", got {}",
-            report.display(),
-            report_json["example"]
-        )
-    })
+    let picture = evaluation["example"].as_str().map(PathBuf::from);
+    picture.with_context(|| format!("{} has no \"example\"", report.display()))
 }
 
 /// What to type now, as a shell takes it.
 fn next_lines(board: &Path, model: &Path, overlay: &Path) -> [String; 4] {
     let here = env::current_dir().unwrap_or_default();
-    let board = board.strip_prefix(here).unwrap_or(board).as_os_str();
-    let (model, overlay) = (model.as_os_str(), overlay.as_os_str());
-    let typed = |words: &[&OsStr]| words.iter().map(quoted).collect::<Vec<_>>().join(" ");
-    let word = OsStr::new;
+    let board = quoted(board.strip_prefix(here).unwrap_or(board));
+    let [model, overlay] = [model, overlay].map(quoted);
     [
-        typed(&[
-            board,
-            word("predict"),
-            model,
-            word("MY_PICTURE.jpg"),
-            word("--cues"),
-            word("--overlay"),
-            overlay,
-        ]),
-        typed(&[board, word("inspect"), model]),
-        typed(&[board, word("verify"), model]),
-        typed(&[word("cargo"), word("xtask"), word("check-onnx"), model]),
+        format!("{board} predict {model} MY_PICTURE.jpg --cues --overlay {overlay}"),
+        format!("{board} inspect {model}"),
+        format!("{board} verify {model}"),
+        format!("cargo xtask check-onnx {model}"),
     ]
 }
 
@@ -212,14 +190,14 @@ mod tests {
     #[test]
     fn without_choices_the_trainer_keeps_its_defaults() {
         let train = train(Path::new("trainer"), &options(""), Path::new("birds"));
-        assert_eq!(line(&train), "trainer train birds --device cpu");
+        assert_eq!(line(&train), "trainer train birds");
     }
 
     #[test]
     fn choices_reach_the_trainer() {
-        let options = options("--backbone resnet18 --device cuda --seed 3 --quick -- --xi 2 -- x");
+        let options = options("--backbone resnet18 --seed 3 --quick -- --xi 2 -- x");
         let train = train(Path::new("trainer"), &options, Path::new("my birds"));
-        let expected = "trainer train 'my birds' --device cuda --backbone resnet18 --seed 3 --epochs 2";
+        let expected = "trainer train 'my birds' --backbone resnet18 --seed 3 --epochs 2";
         assert!(line(&train).starts_with(expected), "{}", line(&train));
         assert_eq!(options.extra, ["--xi", "2", "--", "x"]);
     }

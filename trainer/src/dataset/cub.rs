@@ -4,7 +4,7 @@
 //! `bounding_boxes.txt` and `parts/` add where things are; `parts/part_regions.txt` and `field_marks.txt` are the
 //! additions of [`crate::synth`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -67,6 +67,7 @@ impl<'a> Row<'a> {
 /// See [`super::read`].
 pub fn read(root: &Path) -> Result<Found, DatasetError> {
     let (class_ids, labels) = numbered_names(root.join("classes.txt"), "a class id and a name")?;
+    let labels = without_numbers(labels);
     let parts_table = root.join("parts/parts.txt");
     let (part_ids, parts) = if parts_table.exists() {
         numbered_names(parts_table, "a part id and a name")?
@@ -110,6 +111,20 @@ fn numbered_names(
     }
     let ids = names.keys().enumerate().map(|(index, &id)| (id, index)).collect();
     Ok((ids, names.into_values().collect()))
+}
+
+/// `001.Black_footed_Albatross` without its number, where every name has one and stays distinct without it: what a
+/// person wants to read on a picture.
+fn without_numbers(labels: Vec<String>) -> Vec<String> {
+    let bare = |label: &String| {
+        let (number, name) = label.split_once('.')?;
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        (is_number && !name.is_empty()).then(|| name.to_owned())
+    };
+    match labels.iter().map(bare).collect::<Option<Vec<_>>>() {
+        Some(names) if names.iter().collect::<BTreeSet<_>>().len() == names.len() => names,
+        _ => labels,
+    }
 }
 
 fn classes_of_images(
@@ -222,12 +237,12 @@ mod tests {
     fn drawn_birds_come_back_with_split_boxes_parts_and_marks() {
         let root = drawn();
         let dataset = read(root.path(), &rule()).unwrap();
-        assert_eq!(dataset.labels[..2], ["001.Ochre_crowned_Pipit", "002.Plum_crowned_Pipit"]);
+        assert_eq!(dataset.labels[..2], ["Ochre_crowned_Pipit", "Plum_crowned_Pipit"]);
         assert_eq!(dataset.parts, Part::ALL.map(Part::name));
         assert_eq!([dataset.train.len(), dataset.validation.len(), dataset.test.len()], [16, 8, 8]);
         assert!(dataset.test.iter().all(|sample| {
             let name = dataset.name(&sample.path);
-            name.starts_with(&format!("images/{}/", dataset.labels[sample.class]))
+            name.starts_with(&format!("images/{:03}.{}/", sample.class + 1, dataset.labels[sample.class]))
                 && (name.ends_with("7.jpg") || name.ends_with("8.jpg"))
         }));
         assert_eq!(dataset.field_marks[0], FieldMarks { classes: [0, 1], parts: vec![Part::Crown as usize] });
@@ -284,6 +299,19 @@ mod tests {
                 }
                 other => panic!("{table}: {:?}", other.map(|dataset| dataset.labels)),
             }
+        }
+    }
+
+    #[test]
+    fn numbers_stay_where_names_need_them() {
+        let labels = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        for (given, expected) in [
+            (["001.Wren", "002.Robin"], ["Wren", "Robin"]),
+            (["001.Wren", "002.Wren"], ["001.Wren", "002.Wren"]),
+            (["001.Wren", "Robin"], ["001.Wren", "Robin"]),
+            (["1.", "2.Robin"], ["1.", "2.Robin"]),
+        ] {
+            assert_eq!(without_numbers(labels(&given)), labels(&expected));
         }
     }
 

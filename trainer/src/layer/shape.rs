@@ -90,12 +90,14 @@ pub fn shape(layers: &[Layer], input: [usize; 3]) -> Result<Shape, ShapeError> {
 /// # Errors
 /// As [`shape`].
 pub fn cost(layers: &[Layer], input: [usize; 3]) -> Result<Cost, ShapeError> {
+    // First what can fail: layers that fit nothing may have no parameters to count.
+    let multiply_adds = multiply_adds(layers, Shape::Maps(input))?;
     let parameters = parameter_specs(layers)
         .iter()
         .filter(|spec| !spec.kind.is_running())
         .map(|spec| spec.shape.iter().product::<usize>() as u64)
         .sum();
-    Ok(Cost { multiply_adds: multiply_adds(layers, Shape::Maps(input))?, parameters })
+    Ok(Cost { multiply_adds, parameters })
 }
 
 /// Input pixels from one cell of the output maps to the next.

@@ -1,4 +1,4 @@
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -43,10 +43,8 @@ fn random_params(layers: &[Layer]) -> Params {
     let params = first_params(layers, 1);
     for (seed, spec) in (100..).zip(parameter_specs(layers)) {
         let values = random(seed, &spec.shape);
-        let values = match spec.kind {
-            ParamKind::RunningVar => (values.abs().unwrap() + 0.5).unwrap(),
-            _ => values,
-        };
+        let values =
+            if spec.kind == ParamKind::RunningVar { (values.abs().unwrap() + 0.5).unwrap() } else { values };
         params.get(&spec.name).unwrap().set(&values).unwrap();
     }
     params
@@ -99,7 +97,7 @@ fn residual() -> Layer {
 #[test]
 fn the_inferred_shape_is_that_of_the_forward_pass() {
     let input = [6, 7, 8];
-    let three_wide = conv("conv", 6, 4, 3, 1, Explicit(0));
+    let dense = conv("conv", 6, 4, 3, 1, Explicit(0));
     let halving = Layer::Residual {
         body: vec![Layer::Conv(conv("body", 6, 8, 3, 2, Explicit(1))), norm("bn", 8, 1e-5)],
         shortcut: vec![Layer::Conv(conv("shortcut", 6, 8, 1, 2, Explicit(0)))],
@@ -110,9 +108,9 @@ fn the_inferred_shape_is_that_of_the_forward_pass() {
     };
     let cases = [
         ([3, 7, 8], vec![Layer::Normalise { mean: [1.0; 3], std: [2.0; 3] }], Maps([3, 7, 8])),
-        (input, vec![Layer::Conv(three_wide.clone())], Maps([4, 5, 6])),
-        (input, vec![Layer::Conv(Conv { kernel: [3, 1], ..three_wide.clone() })], Maps([4, 5, 8])),
-        (input, vec![Layer::Conv(Conv { groups: 2, bias: true, ..three_wide })], Maps([4, 5, 6])),
+        (input, vec![Layer::Conv(dense.clone())], Maps([4, 5, 6])),
+        (input, vec![Layer::Conv(Conv { kernel: [3, 1], ..dense.clone() })], Maps([4, 5, 8])),
+        (input, vec![Layer::Conv(Conv { groups: 2, bias: true, ..dense })], Maps([4, 5, 6])),
         (input, vec![Layer::Conv(conv("conv", 6, 4, 3, 2, Explicit(1))), Layer::Relu], Maps([4, 4, 4])),
         (input, vec![Layer::Conv(Conv { groups: 6, ..conv("conv", 6, 6, 3, 2, Same) })], Maps([6, 4, 4])),
         (input, vec![Layer::Conv(Conv { groups: 6, ..conv("conv", 6, 12, 3, 1, Same) })], Maps([12, 7, 8])),
@@ -175,10 +173,8 @@ fn convolution(
     size: [usize; 2],
 ) -> Vec<f32> {
     let weight = values_of(params, &format!("{}.weight", conv.name));
-    let bias = match conv.bias {
-        true => values_of(params, &format!("{}.bias", conv.name)),
-        false => vec![0.0; conv.outputs],
-    };
+    let bias =
+        if conv.bias { values_of(params, &format!("{}.bias", conv.name)) } else { vec![0.0; conv.outputs] };
     let [rows, columns] = conv.kernel;
     let mut values = Vec::new();
     for (output, kernel) in weight.chunks_exact(weight.len() / conv.outputs).enumerate() {
@@ -311,7 +307,7 @@ fn global_pool_takes_the_mean_of_each_map() {
 #[test]
 fn rectifiers_clip_below_zero_and_at_six() {
     let x = Tensor::new(&[[-1.0_f32, 0.5, 7.0]], &Device::Cpu).unwrap();
-    let rectified = |layer| flat(&eval(&[layer], &Params::default(), &x));
+    let rectified = |layer: Layer| flat(&eval(&[layer], &Params::default(), &x));
     assert_eq!(rectified(Layer::Relu), vec![0.0, 0.5, 7.0]);
     assert_eq!(rectified(Layer::Relu6), vec![0.0, 0.5, 6.0]);
 }
@@ -342,8 +338,9 @@ fn group_linear_sums_each_class_own_values_and_its_bias() {
         let (weight, bias) = (values_of(&params, "group.weight"), values_of(&params, "group.bias"));
         let mut expected = Vec::new();
         for x in flat(&x).chunks(6) {
-            let sum = |class| layout.group(class).map(|channel| weight[channel] * x[channel]).sum::<f32>();
-            expected.extend((0..3).map(|class| bias[class] + sum(class)));
+            let sum =
+                |class: usize| layout.group(class).map(|channel| weight[channel] * x[channel]).sum::<f32>();
+            expected.extend((0..3).map(|class: usize| bias[class] + sum(class)));
         }
         close(&flat(&eval(&layers, &params, &x)), &expected);
     }
@@ -401,8 +398,8 @@ fn training_moves_the_running_statistics_by_momentum_and_unbiased_variance() {
     let batch =
         |channel: usize| pictures.iter().flat_map(|maps| maps[channel].concat()).collect::<Vec<f32>>();
     train(&layers, &params, &x, 1);
-    let mean_after = |channel| 0.75 * old_mean[channel] + 0.25 * mean(&batch(channel));
-    let var_after = |channel| {
+    let mean_after = |channel: usize| 0.75 * old_mean[channel] + 0.25 * mean(&batch(channel));
+    let var_after = |channel: usize| {
         let values = batch(channel);
         let squares: f32 = values.iter().map(|value| (value - mean(&values)).powi(2)).sum();
         0.75 * old_var[channel] + 0.25 * squares / (values.len() - 1) as f32
@@ -444,7 +441,7 @@ fn training_reaches_every_weight_and_no_running_statistic() {
 
 #[test]
 fn dropout_zeroes_a_share_p_and_scales_the_rest_to_keep_the_mean() {
-    let ones = Tensor::ones((1, 4, 50, 50), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let ones = Tensor::ones((1, 4, 50, 50), DType::F32, &Device::Cpu).unwrap();
     let y = flat(&train(&[Layer::Dropout { p: 0.3 }], &Params::default(), &ones, 1));
     let (zeroed, kept): (Vec<f32>, Vec<f32>) = y.iter().partition(|value| value.abs() < 1e-6);
     // Four standard deviations of the share of 10 000 draws.
@@ -525,14 +522,14 @@ fn folding_copies() {
     let layers =
         [Layer::Conv(conv("conv", 6, 6, 3, 1, Same)), norm("bn", 6, 1e-5), Layer::GlobalPool, linear(6, 4)];
     let params = random_params(&layers);
-    let original =
-        |params: &Params| parameter_specs(&layers).iter().map(|s| values_of(params, &s.name)).collect();
-    let before: Vec<Vec<f32>> = original(&params);
+    let specs = parameter_specs(&layers);
+    let originals = || specs.iter().map(|spec| values_of(&params, &spec.name)).collect::<Vec<Vec<f32>>>();
+    let before = originals();
     let (_, folded) = fold(&layers, &params).unwrap();
     for weight in folded.weights.values() {
         weight.var.set(&weight.var.zeros_like().unwrap()).unwrap();
     }
-    assert_eq!(original(&params), before);
+    assert_eq!(originals(), before);
 }
 
 #[test]

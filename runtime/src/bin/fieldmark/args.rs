@@ -11,7 +11,7 @@ use thiserror::Error;
 
 /// Tells look-alikes apart, and says by which marks.
 #[derive(Parser)]
-#[command(version, about, after_help = EXIT_CODES)]
+#[command(version, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -59,7 +59,7 @@ pub struct PredictArgs {
     #[arg(long, value_enum, default_value_t = RecordFormat::Text)]
     pub format: RecordFormat,
     /// Pictures at a time [default: one a core]; the results do not depend on it
-    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
     /// How numbers are computed
     #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]

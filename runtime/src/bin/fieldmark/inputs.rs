@@ -1,10 +1,11 @@
 //! From what was typed to the pictures that are meant.
 //!
-//! The name of an existing file or folder always means that, whatever characters it has. Failures are
-//! entries of the list, in their place, so that one bad input spoils no other.
+//! The name of an existing file or folder always means that, whatever characters it has; only a file named
+//! `-` must be written `./-`. Failures are entries of the list, in their place, so that one bad input spoils
+//! no other.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -95,11 +96,12 @@ fn push_folder(folder: &Path, found: &mut Inputs) {
     let (before, mut others) = (found.list.len(), 0);
     push_pictures(folder, &mut BTreeSet::new(), &mut others, &mut found.list);
     if found.list.len() == before {
-        let files = if others == 0 { String::new() } else { format!(" among its {others} files") };
+        let files = if others == 0 { String::new() } else { format!(" (other files: {others})") };
         let reason = format!("has no .jpg, .jpeg or .png{files}; name a folder with pictures");
         found.list.push(missing(folder, reason));
     } else if others > 0 {
-        found.notes.push(format!("{}: left out {others} files that are no .jpg, .jpeg or .png", folder.display()));
+        let note = format!("{}: files other than .jpg, .jpeg or .png left out: {others}", folder.display());
+        found.notes.push(note);
     }
 }
 
@@ -125,7 +127,7 @@ fn push_pictures(folder: &Path, seen: &mut BTreeSet<PathBuf>, others: &mut usize
 }
 
 /// What is in a folder, without hidden names; nothing if it was seen before.
-fn sorted_names(folder: &Path, seen: &mut BTreeSet<PathBuf>) -> io::Result<BTreeSet<std::ffi::OsString>> {
+fn sorted_names(folder: &Path, seen: &mut BTreeSet<PathBuf>) -> io::Result<BTreeSet<OsString>> {
     if !seen.insert(folder.canonicalize()?) {
         return Ok(BTreeSet::new());
     }
@@ -135,7 +137,8 @@ fn sorted_names(folder: &Path, seen: &mut BTreeSet<PathBuf>) -> io::Result<BTree
 }
 
 fn has_picture_name(path: &Path) -> bool {
-    let is = |extension: &OsStr| ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known));
+    let is =
+        |extension: &OsStr| ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known));
     path.extension().is_some_and(is)
 }
 
@@ -181,7 +184,7 @@ fn push_matches(pattern: &str, found: &mut Inputs) {
             Ok(path) => push_path(&path, found),
             Err(error) => {
                 let name = error.path().to_path_buf();
-                found.list.push(missing(name, PictureError::Read(error.into_error()).to_string()));
+                found.list.push(missing(name, PictureError::Read(error.into()).to_string()));
             }
         }
     }
@@ -230,14 +233,17 @@ mod tests {
         let folder = folder("depth", &files);
         assert_eq!(expanded(&folder, ""), ["a/z.png", "a.jpeg", "b.JPG", "c/d/e.Png"]);
         let notes = expand(&[&folder]).notes;
-        assert!(notes.len() == 1 && notes[0].contains("left out 1 files"), "{notes:?}");
+        assert!(
+            notes.len() == 1 && notes[0].contains("other than .jpg, .jpeg or .png left out: 1"),
+            "{notes:?}"
+        );
         fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
     fn a_folder_without_pictures_is_a_failed_input() {
         let folder = folder("empty", &["notes/readme.txt"]);
-        let expected = "! has no .jpg, .jpeg or .png among its 1 files; name a folder with pictures";
+        let expected = "! has no .jpg, .jpeg or .png (other files: 1); name a folder with pictures";
         assert_eq!(expanded(&folder, "notes"), [expected]);
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -71,10 +71,12 @@ fn decode(bytes: &[u8], limits: &Limits) -> Result<Frame, ReadError> {
 
 /// A regular file, as opening another could wait for ever, that begins as a raw tensor does.
 fn is_raw(path: &Path) -> bool {
-    let mut start = [0; raw::MAGIC.len()];
+    let starts_so = |mut file: File| {
+        let mut start = [0; raw::MAGIC.len()];
+        file.read_exact(&mut start).is_ok() && start == raw::MAGIC
+    };
     let regular = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
-    let read = || File::open(path)?.read_exact(&mut start);
-    regular && read().is_ok() && start == raw::MAGIC
+    regular && File::open(path).is_ok_and(starts_so)
 }
 
 /// The frame in a raw tensor `[3, H, W]` of red, green and blue, whole numbers 0..=255.

@@ -1,0 +1,206 @@
+//! A picture with the marks of its best answer drawn in, and a legend below it.
+//!
+//! Nothing of the legend covers the picture. A mark is told by its number and its colour, the same in
+//! both.
+
+mod canvas;
+mod heat;
+mod legend;
+mod picture;
+
+use std::collections::BTreeSet;
+
+use embedded_graphics::pixelcolor::{Rgb888, RgbColor, WebColors};
+use fieldmark::engine::Prediction;
+use fieldmark::{Description, Frame, ccmp, resize};
+use image::ImageResult;
+
+use crate::marks::{Mark, marks};
+use canvas::Canvas;
+
+/// Beyond this many, marks hide the picture and each other.
+const MOST_MARKS: usize = 12;
+
+/// Told apart by colour-blind eyes too (after Okabe and Ito), and from the heat's warm colours: sky blue,
+/// yellow, green, purple, blue, white.
+const COLOURS: [Rgb888; 6] = [
+    Rgb888::new(86, 180, 233),
+    Rgb888::new(240, 228, 66),
+    Rgb888::new(0, 178, 128),
+    Rgb888::new(224, 130, 180),
+    Rgb888::new(60, 120, 230),
+    Rgb888::WHITE,
+];
+
+/// Behind everything that is drawn, so that it shows on any ground.
+const DARK: Rgb888 = Rgb888::CSS_BLACK;
+
+/// The colour of the mark with this number, 1 or above.
+fn colour(number: usize) -> Rgb888 {
+    COLOURS[(number - 1) % COLOURS.len()]
+}
+
+/// The file name for each picture's overlay, by its stem: `robin.marks.png`, and `robin-2.marks.png` for
+/// the second of that stem. File systems that take `Robin` and `robin` for one are reckoned with.
+pub fn overlay_names(stems: impl Iterator<Item = String>) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    let mut name = |stem: String| {
+        let numbered = (2..).map(|number| format!("{stem}-{number}"));
+        let mut names = std::iter::once(stem.clone()).chain(numbered);
+        let free = names.find(|name| taken.insert(name.to_lowercase()));
+        format!("{}.marks.png", free.unwrap_or(stem))
+    };
+    stems.map(&mut name).collect()
+}
+
+/// The overlay as a PNG file's bytes. `prediction` is of `frame`, and has its cues and a runner-up.
+///
+/// # Errors
+/// Those of the PNG encoder.
+pub fn overlay_png(
+    frame: &Frame,
+    prediction: &Prediction,
+    description: &Description,
+) -> ImageResult<Vec<u8>> {
+    overlay(frame, prediction, description).to_png()
+}
+
+fn overlay(frame: &Frame, prediction: &Prediction, description: &Description) -> Canvas {
+    let (width, height) = shown_size(frame.width(), frame.height());
+    let mut picture = Canvas::of(&resize(frame, frame.region(), width, height));
+    if let Some(best) = prediction.top.first() {
+        let map = ccmp(prediction.maps.view(), &description.layout, best.index);
+        let (side, size) = (description.input.side, (frame.width(), frame.height()));
+        heat::draw(&mut picture, &map, &prediction.view, side, size);
+    }
+    let marks = marks(&prediction.cues);
+    let (drawn, left_out) = marks.split_at(marks.len().min(MOST_MARKS));
+    let zoom = if width.min(height) >= 900 { 2 } else { 1 };
+    let scale = (width as f32 / frame.width() as f32, height as f32 / frame.height() as f32);
+    picture::draw(&mut picture, drawn, scale, zoom);
+    legend::below(&picture, &legend::rows(prediction, drawn, left_out), zoom)
+}
+
+/// The size at which a picture is shown: its shorter side at least 480 pixels, its longer at most 1600,
+/// which counts more.
+fn shown_size(width: u32, height: u32) -> (u32, u32) {
+    let (shorter, longer) = (width.min(height) as f32, width.max(height) as f32);
+    let scale = (480.0 / shorter).max(1.0).min(1600.0 / longer);
+    let scaled = |side: u32| ((side as f32 * scale).round() as u32).max(1);
+    (scaled(width), scaled(height))
+}
+
+#[cfg(test)]
+mod tests {
+    use fieldmark::engine::{Answer, Stages};
+    use fieldmark::model::{Input, SCHEMA, Thresholds, labels_sha256};
+    use fieldmark::{Head, HeadKind, Layout, ResizeRule, View};
+    use ndarray::Array3;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::marks::tests::cue;
+
+    const SIDE: u32 = 224;
+
+    /// Two classes with a channel each.
+    fn description() -> Description {
+        let labels = ["Robin", "Blue_tit"].map(String::from).to_vec();
+        Description {
+            schema: SCHEMA,
+            labels_sha256: labels_sha256(&labels),
+            labels,
+            layout: Layout::uniform(2, 1).unwrap(),
+            head: Head { kind: HeadKind::GroupMean, weight: vec![1.0; 2], bias: vec![0.0; 2] },
+            input: Input { side: SIDE, resize: ResizeRule::Squash },
+            map_stride: 32,
+            temperature: 1.0,
+            thresholds: Thresholds::default(),
+            training: Value::Null,
+            self_test: Vec::new(),
+        }
+    }
+
+    /// A Robin in a `width * height` picture, of which this cell of the map is high.
+    fn prediction(width: u32, height: u32, cell: Option<[usize; 3]>) -> Prediction {
+        let answer = |label: &str, index| Answer { label: label.into(), index, logit: 1.0, probability: 0.5 };
+        let mut maps = Array3::zeros((2, 7, 7));
+        if let Some(cell) = cell {
+            maps[cell] = 1.0;
+        }
+        Prediction {
+            top: vec![answer("Robin", 0), answer("Blue_tit", 1)],
+            unknown: None,
+            cues: Vec::new(),
+            maps,
+            view: View::new(width, height, ResizeRule::Squash, SIDE),
+            ms: Stages::default(),
+        }
+    }
+
+    fn is_grey(pixel: [u8; 3]) -> bool {
+        pixel == [90; 3]
+    }
+
+    #[test]
+    fn the_legend_lies_below_the_picture() {
+        let frame = Frame::new(700, 490, vec![90; 3 * 700 * 490]).unwrap();
+        let drawn = overlay(&frame, &prediction(700, 490, None), &description());
+        assert!(drawn.width() == 700 && drawn.height() > 490);
+        for (x, y) in [(0, 0), (350, 245), (699, 489)] {
+            assert!(is_grey(drawn.pixel(x, y)), "{x}, {y}");
+        }
+        assert!((0..700).all(|x| !is_grey(drawn.pixel(x, 490))));
+    }
+
+    #[test]
+    fn heat_lies_where_the_map_of_the_answer_is_high() {
+        let frame = Frame::new(700, 490, vec![90; 3 * 700 * 490]).unwrap();
+        // Cells are 100 x 70 pixels; column 5, row 1 is centred on 550, 105.
+        let drawn = overlay(&frame, &prediction(700, 490, Some([0, 1, 5])), &description());
+        let [red, _, blue] = drawn.pixel(550, 105);
+        assert!(red > 120 && blue < 60);
+        assert!([(550, 180), (450, 105), (100, 100)].iter().all(|&(x, y)| is_grey(drawn.pixel(x, y))));
+        // The other class's map is not shown.
+        let drawn = overlay(&frame, &prediction(700, 490, Some([1, 1, 5])), &description());
+        assert!(is_grey(drawn.pixel(550, 105)));
+    }
+
+    #[test]
+    fn a_mark_is_boxed_in_its_colour() {
+        let frame = Frame::new(700, 490, vec![90; 3 * 700 * 490]).unwrap();
+        let mut prediction = prediction(700, 490, None);
+        let mut mark = cue(0, 300.0, 200.0, 2.0);
+        mark.cue.bounds = [250.0, 150.0, 350.0, 250.0];
+        prediction.cues = vec![mark];
+        let drawn = overlay(&frame, &prediction, &description());
+        let first = [colour(1).r(), colour(1).g(), colour(1).b()];
+        assert_eq!(drawn.pixel(251, 200), first);
+        assert_eq!(drawn.pixel(348, 200), first);
+        assert_eq!(drawn.pixel(300, 192), first);
+        assert!(is_grey(drawn.pixel(270, 200)));
+    }
+
+    #[test]
+    fn pictures_are_shown_neither_tiny_nor_huge() {
+        for (size, shown) in [
+            ((150, 150), (480, 480)),
+            ((640, 480), (640, 480)),
+            ((320, 240), (640, 480)),
+            ((1000, 1200), (1000, 1200)),
+            ((4000, 3000), (1600, 1200)),
+            ((100, 1000), (160, 1600)),
+            ((1, 60_000), (1, 1600)),
+        ] {
+            assert_eq!(shown_size(size.0, size.1), shown, "{size:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_overlays_share_a_name() {
+        let stems = ["a", "b", "A", "a", "a-2"].map(String::from);
+        let names = overlay_names(stems.into_iter());
+        let expected = ["a", "b", "A-2", "a-3", "a-2-2"].map(|name| format!("{name}.marks.png"));
+        assert_eq!(names, expected);
+    }
+}

@@ -1,0 +1,271 @@
+//! The board's program: what it prints, how it fails, and that it answers as the trainer does.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use fieldmark::model::Description;
+use fieldmark::raw::raw_tensor;
+use ndarray::Ix3;
+use serde_json::Value;
+
+use crate::program::{Finished, program, run, trained};
+
+/// A trained model and the pictures beside it.
+struct Board {
+    folder: tempfile::TempDir,
+    run: PathBuf,
+    model: PathBuf,
+}
+
+impl Board {
+    fn new() -> Board {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, model) = trained(folder.path());
+        Board { folder, run, model }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A file of this name with these bytes.
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn picture(&self) -> PathBuf {
+        self.path("birds/images/001.Ochre_crowned_Pipit/Ochre_crowned_Pipit_0001.jpg")
+    }
+
+    /// `fieldmark predict MODEL` with these arguments.
+    fn predict(&self, args: &[&Path]) -> Finished {
+        self.predict_with(&self.model, args)
+    }
+
+    fn predict_with(&self, model: &Path, args: &[&Path]) -> Finished {
+        run("fieldmark", [Path::new("predict"), model].into_iter().chain(args.iter().copied()))
+    }
+
+    fn description(&self) -> Description {
+        let engine = fieldmark::engine::Engine::load(&self.model, Default::default()).unwrap();
+        engine.description().clone()
+    }
+}
+
+/// The records of JSON lines.
+fn records(lines: &str) -> Vec<Value> {
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn flag(text: &str) -> &Path {
+    Path::new(text)
+}
+
+#[test]
+fn the_board_answers_as_the_trainer_does() {
+    let board = Board::new();
+    run("fieldmark-trainer", [Path::new("eval"), &board.run]).expect(0);
+    let eval: Value = serde_json::from_slice(&std::fs::read(board.run.join("eval.json")).unwrap()).unwrap();
+    let split: Value = serde_json::from_slice(&std::fs::read(board.run.join("split.json")).unwrap()).unwrap();
+    let names = split["test"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+    let list: String = names.map(|name| format!("{}\n", board.path("birds").join(name).display())).collect();
+    let list = format!("@{}", board.file("list.txt", list.as_bytes()).display());
+    let records = records(&board.predict(&[flag("--format"), flag("jsonl"), flag(&list)]).expect(0).out());
+    assert_eq!(records.len() as u64, eval["pictures"].as_u64().unwrap());
+    let is_right = |record: &&Value| {
+        let label = record["top"][0]["label"].as_str().unwrap();
+        record["input"].as_str().unwrap().contains(label)
+    };
+    let right = records.iter().filter(is_right).count();
+    let share = right as f64 / records.len() as f64;
+    assert!((share - eval["top1"].as_f64().unwrap()).abs() < 1e-9, "{share} {eval}");
+}
+
+#[test]
+fn shares_and_bias_are_the_logit_and_maps_are_what_cues_were_read_from() {
+    let board = Board::new();
+    let (picture, maps) = (board.picture(), board.path("maps.bin"));
+    let args = [flag("--cues"), flag("--format"), flag("jsonl"), flag("--maps"), &maps, &picture];
+    let record = &records(&board.predict(&args).expect(0).out())[0];
+    assert_eq!((record["schema"].as_u64(), record["width"].as_u64()), (Some(1), Some(64)));
+    let answer = &record["top"][0];
+    let class = answer["index"].as_u64().unwrap() as usize;
+    let description = board.description();
+    let shares: f64 =
+        record["cues"].as_array().unwrap().iter().map(|cue| cue["share"].as_f64().unwrap()).sum();
+    let logit = answer["logit"].as_f64().unwrap();
+    assert!((shares + f64::from(description.head.bias[class]) - logit).abs() < 1e-4, "{record}");
+    let maps = raw_tensor(&std::fs::read(maps).unwrap()).unwrap().into_dimensionality::<Ix3>().unwrap();
+    assert_eq!(maps.dim(), (12, 4, 4));
+    let logits = description.head.logits(maps.view(), &description.layout).unwrap();
+    assert!((f64::from(logits[class]) - logit).abs() < 1e-4);
+}
+
+#[test]
+fn answers_do_not_depend_on_threads_and_keep_the_order() {
+    let board = Board::new();
+    let images = board.path("birds/images");
+    let answers = |threads: &str| {
+        let args =
+            [flag("--cues"), flag("--format"), flag("jsonl"), flag("--threads"), flag(threads), &images];
+        let mut records = records(&board.predict(&args).expect(0).out());
+        records.iter_mut().for_each(|record| record["ms"] = Value::Null);
+        records
+    };
+    let one = answers("1");
+    assert_eq!(one.len(), 44);
+    assert!(one == answers("3"));
+}
+
+#[test]
+fn every_format_holds_the_answer() {
+    let board = Board::new();
+    let picture = board.picture();
+    let of = |format: &str| board.predict(&[flag("--format"), flag(format), &picture]).expect(0).out();
+    let label = records(&of("jsonl"))[0]["top"][0]["label"].as_str().unwrap().to_owned();
+    let json: Value = serde_json::from_str(&of("json")).unwrap();
+    assert_eq!(json[0]["top"][0]["label"], label.as_str());
+    assert!(of("csv").lines().nth(1).unwrap().contains(&label));
+    assert!(of("text").contains(&label.replace('_', " ")) || of("text").contains(&label));
+}
+
+#[test]
+fn models_that_are_none_are_refused_with_exit_code_3() {
+    let board = Board::new();
+    let (bytes, picture) = (std::fs::read(&board.model).unwrap(), board.picture());
+    let labels = board.description().labels;
+    let ours = format!("\"{}\",\"{}\"", labels[0], labels[1]);
+    let swapped = format!("\"{}\",\"{}\"", labels[1], labels[0]);
+    let at = bytes.windows(ours.len()).position(|window| window == ours.as_bytes()).unwrap();
+    let mut permuted = bytes.clone();
+    permuted[at..at + ours.len()].copy_from_slice(swapped.as_bytes());
+    let cases = [
+        (board.file("cut.onnx", &bytes[..bytes.len() / 2]), "copy or export it again"),
+        (board.file("permuted.onnx", &permuted), "reordered after export"),
+        (board.file("text.onnx", b"a shopping list"), "not an ONNX model"),
+        (board.file("empty.onnx", b""), "not an ONNX model"),
+        (board.path("absent.onnx"), "cannot be read"),
+        (board.path("birds"), "not a regular file"),
+    ];
+    for (model, reason) in cases {
+        for command in ["predict", "inspect", "verify"] {
+            let mut args = vec![Path::new(command), &model];
+            args.extend((command == "predict").then_some(picture.as_path()));
+            let refused = run("fieldmark", args).expect(3);
+            let err = refused.err();
+            assert!(err.contains(reason) && err.lines().count() == 1, "{command} {}: {err}", model.display());
+            assert_eq!(refused.out(), "");
+        }
+    }
+}
+
+#[test]
+fn pictures_that_are_none_are_named_and_the_rest_processed() {
+    let board = Board::new();
+    let picture = board.picture();
+    let photo = std::fs::read(&picture).unwrap();
+    let cases = [
+        (board.file("text.jpg", b"Dear diary"), "text"),
+        (board.file("empty.jpg", b""), "empty (0 bytes)"),
+        (board.file("cut.jpg", &photo[..photo.len() / 2]), "ends in the middle"),
+        (board.path("absent.jpg"), "cannot be read"),
+    ];
+    for (bad, reason) in &cases {
+        let done = board.predict(&[flag("--format"), flag("jsonl"), bad, &picture]).expect(1);
+        let err = done.err();
+        assert!(err.contains(reason) && err.contains(&bad.display().to_string()), "{err}");
+        assert_eq!(err.lines().filter(|line| line.starts_with("error")).count(), 1, "{err}");
+        let records = records(&done.out());
+        assert_eq!(records.len(), 2);
+        assert!(records[0]["error"].is_string() && records[1]["top"].is_array());
+    }
+    std::fs::create_dir(board.path("hollow")).unwrap();
+    board.predict(&[&board.path("hollow")]).expect(1);
+}
+
+#[test]
+fn a_picture_beyond_the_limit_ends_with_exit_code_6() {
+    let board = Board::new();
+    let mut header = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+    header.extend([20_000_u32.to_be_bytes(), 20_000_u32.to_be_bytes()].concat());
+    header.extend([8, 2, 0, 0, 0, 0, 0, 0, 0]);
+    let bomb = board.file("bomb.png", &header);
+    let done = board.predict(&[&bomb]).expect(6);
+    assert!(done.err().contains("20000 x 20000 pixels"), "{}", done.err());
+    board.predict(&[&bomb, &board.file("text.jpg", b"hello")]).expect(1);
+}
+
+#[test]
+fn wrong_usage_ends_with_exit_code_2() {
+    let board = Board::new();
+    let picture = board.picture();
+    run("fieldmark", ["predict"]).expect(2);
+    board.predict(&[flag("--format"), flag("yaml"), &picture]).expect(2);
+    board.predict(&[flag("--maps"), &board.path("m.bin"), &picture, &picture]).expect(2);
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let board = Board::new();
+    let mut child = program("fieldmark")
+        .args([
+            Path::new("predict"),
+            &board.model,
+            flag("--format"),
+            flag("jsonl"),
+            &board.path("birds/images"),
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0];
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut first).unwrap();
+    drop(out);
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{err}");
+    assert_eq!(err, "");
+}
+
+#[test]
+fn verify_passes_on_the_model_and_fails_on_changed_weights() {
+    let board = Board::new();
+    run("fieldmark", [Path::new("verify"), &board.model]).expect(0);
+    let mut bytes = std::fs::read(&board.model).unwrap();
+    let weight = board.description().head.weight[0].to_le_bytes();
+    // The head's weights stand in the graph as they do in the description; only the graph's are raw.
+    let at = bytes.windows(4).position(|window| window == weight).unwrap();
+    bytes[at..at + 4].copy_from_slice(&(f32::from_le_bytes(weight) + 0.5).to_le_bytes());
+    let changed = board.file("changed.onnx", &bytes);
+    let failed = run("fieldmark", [Path::new("verify"), &changed]).expect(4);
+    assert!(!failed.out().is_empty() || !failed.err().is_empty());
+}
+
+#[test]
+fn inspect_names_labels_groups_and_the_run() {
+    let board = Board::new();
+    let out = run("fieldmark", [Path::new("inspect"), &board.model]).expect(0).out();
+    for word in ["Plum", "tiny", "32", "group"] {
+        assert!(out.contains(word), "{word} is not in\n{out}");
+    }
+    let json =
+        run("fieldmark", [Path::new("inspect"), &board.model, flag("--format"), flag("json")]).expect(0);
+    let json: Value = serde_json::from_str(&json.out()).unwrap();
+    assert_eq!(json["schema"], 1);
+}
+
+#[test]
+fn overlays_are_pictures_and_pictures_stay_as_they_were() {
+    let board = Board::new();
+    let (picture, marks) = (board.picture(), board.path("marks"));
+    let before = std::fs::read(&picture).unwrap();
+    board.predict(&[flag("--overlay"), &marks, &picture]).expect(0);
+    let overlay = image::open(marks.join("Ochre_crowned_Pipit_0001.marks.png")).unwrap();
+    assert!(overlay.width().min(overlay.height()) >= 480, "{} x {}", overlay.width(), overlay.height());
+    assert_eq!(std::fs::read(&picture).unwrap(), before);
+}

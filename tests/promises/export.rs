@@ -1,0 +1,193 @@
+//! Every network exports to a file that the board's engine runs to the trainer's own logits.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use candle_core::{Tensor, Var};
+use fieldmark::engine::{Engine, Options};
+use fieldmark::head::HeadKind;
+use fieldmark_trainer::backbone::Backbone;
+use fieldmark_trainer::checkpoint::Progress;
+use fieldmark_trainer::config::{Config, LossConfig};
+use fieldmark_trainer::dataset::{self, Dataset, SplitRule};
+use fieldmark_trainer::export::{ExportError, WeightType, export};
+use fieldmark_trainer::layer::ParamKind;
+use fieldmark_trainer::mc_loss::{Keep, Weights};
+use fieldmark_trainer::network::{self, ClassLayer, Network, NetworkConfig};
+use fieldmark_trainer::optim::{OptimConfig, Schedule};
+use fieldmark_trainer::random::stream;
+use fieldmark_trainer::run::Trained;
+use rand::RngExt;
+
+use crate::program::birds;
+
+const NETWORK: NetworkConfig = NetworkConfig {
+    backbone: Backbone::Tiny,
+    class_layer: ClassLayer::Project { stride: 8 },
+    xi: 3,
+    head: HeadKind::GroupMean,
+    dropout: 0.0,
+};
+
+fn config(network: &NetworkConfig, side: u32) -> Config {
+    Config {
+        seed: 3,
+        split: SplitRule::default(),
+        network: network.clone(),
+        side,
+        resize: fieldmark::ResizeRule::Pad,
+        augment: Default::default(),
+        sampling: Default::default(),
+        loss: LossConfig {
+            mc: Weights { mu: 1.0, lambda: 1.0 },
+            keep: Keep::Half,
+            mu_warm_up_epochs: 0.0,
+            label_smoothing: 0.0,
+        },
+        optim: OptimConfig {
+            rate: 0.1,
+            head_factor: 1.0,
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 0.0,
+            warm_up_epochs: 0.0,
+            schedule: Schedule::Cosine,
+        },
+        batch: 4,
+        epochs: 1,
+        patience: None,
+    }
+}
+
+/// Scales, shifts, statistics and head weights as training may leave them, so that folding has something to fold.
+fn unsettle(network: &Network) {
+    let mut rng = stream(&[9]);
+    let mut change = |var: &Var, low: f32, high: f32| {
+        let values = (0..var.elem_count()).map(|_| rng.random_range(low..high)).collect();
+        var.set(&Tensor::from_vec(values, var.shape(), var.device()).unwrap()).unwrap();
+    };
+    for (name, weight) in &network.params.weights {
+        match weight.kind {
+            ParamKind::Scale => change(&weight.var, 0.5, 1.5),
+            ParamKind::Bias => change(&weight.var, -0.2, 0.3),
+            _ if name.starts_with("head.") => change(&weight.var, -1.0, 1.0),
+            _ => {}
+        }
+    }
+    for (name, var) in &network.params.running {
+        let (low, high) = if name.ends_with("running_var") { (0.4, 2.0) } else { (-0.3, 0.3) };
+        change(var, low, high);
+    }
+}
+
+fn trained(dataset: &Dataset, network: &NetworkConfig, side: u32) -> Trained {
+    let config = config(network, side);
+    let network = network::build(network, dataset.labels.len(), side, config.seed).unwrap();
+    unsettle(&network);
+    let progress = Progress {
+        labels: dataset.labels.clone(),
+        data: dataset.hash.clone(),
+        epoch: 1,
+        batch: 0,
+        sums: Default::default(),
+        best: None,
+        config,
+    };
+    Trained { network, progress, dataset: dataset.clone() }
+}
+
+/// Exports, and checks what `export` does not: that the file read back passes its own self-test.
+#[track_caller]
+fn exports(
+    folder: &Path,
+    dataset: &Dataset,
+    network: &NetworkConfig,
+    side: u32,
+    weights: WeightType,
+) -> Engine {
+    let path = folder.join("model.onnx");
+    let trained = trained(dataset, network, side);
+    let exported = export(&trained, &path, weights, 12, None)
+        .unwrap_or_else(|error| panic!("{network:?} {weights:?}: {error}"));
+    assert_eq!(exported.parity.pictures, 12);
+    let engine = Engine::load(&path, Options::default()).unwrap();
+    let report = engine.self_test().unwrap();
+    assert!(report.passed(), "{network:?} {weights:?}: {report:?}");
+    assert_eq!(engine.description().labels, dataset.labels);
+    engine
+}
+
+#[test]
+fn every_backbone_exports_and_agrees() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset::read(&birds(folder.path()), &SplitRule::default()).unwrap();
+    for backbone in Backbone::ALL {
+        let network = NetworkConfig { backbone, class_layer: ClassLayer::Project { stride: 16 }, ..NETWORK };
+        exports(folder.path(), &dataset, &network, 64, WeightType::F32);
+    }
+}
+
+#[test]
+fn every_class_layer_and_head_exports_and_agrees() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset::read(&birds(folder.path()), &SplitRule::default()).unwrap();
+    for class_layer in [ClassLayer::Project { stride: 4 }, ClassLayer::Native, ClassLayer::Allot] {
+        for head in [HeadKind::GroupMean, HeadKind::GroupMax, HeadKind::Linear] {
+            for weights in [WeightType::F32, WeightType::F16] {
+                let network = NetworkConfig { class_layer, head, ..NETWORK };
+                let engine = exports(folder.path(), &dataset, &network, 48, weights);
+                assert_eq!(engine.description().head.kind, head);
+            }
+        }
+    }
+}
+
+#[test]
+fn uneven_groups_export_and_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dataset = dataset::read(&birds(folder.path()), &SplitRule::default()).unwrap();
+    // 192 channels over 5 classes: 3 x 38 + 2 x 39.
+    dataset.labels.push("Wren".into());
+    for head in [HeadKind::GroupMean, HeadKind::GroupMax, HeadKind::Linear] {
+        let network = NetworkConfig { class_layer: ClassLayer::Allot, head, ..NETWORK };
+        let engine = exports(folder.path(), &dataset, &network, 48, WeightType::F32);
+        assert_eq!(engine.description().layout.offsets(), [0, 38, 76, 114, 153, 192]);
+    }
+}
+
+#[test]
+fn nothing_of_training_is_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset::read(&birds(folder.path()), &SplitRule::default()).unwrap();
+    let network = NetworkConfig { dropout: 0.5, ..NETWORK };
+    exports(folder.path(), &dataset, &network, 32, WeightType::F32);
+    let bytes = std::fs::read(folder.path().join("model.onnx")).unwrap();
+    let text = String::from_utf8_lossy(&bytes);
+    for operator in ["Dropout", "Softmax", "BatchNormalization", "LogSoftmax", "ReduceMax"] {
+        assert!(!text.contains(operator), "{operator} is in the file");
+    }
+    assert!(text.contains("Conv") && text.contains("GlobalAveragePool"));
+}
+
+#[test]
+fn a_model_that_cannot_be_right_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset::read(&birds(folder.path()), &SplitRule::default()).unwrap();
+    let trained = trained(&dataset, &NETWORK, 32);
+    let path = folder.path().join("deep/model.onnx");
+    export(&trained, &path, WeightType::F32, 4, None).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let bias = trained.network.params.get("head.bias").unwrap();
+    bias.set(&(bias.as_tensor() * f64::NAN).unwrap()).unwrap();
+    let error = export(&trained, &path, WeightType::F32, 4, None).unwrap_err();
+    assert!(matches!(error, ExportError::Description(_)), "{error}");
+    let kernel = trained.network.params.get("class_aligned.conv.weight").unwrap();
+    bias.set(&bias.zeros_like().unwrap()).unwrap();
+    kernel.set(&(kernel.as_tensor() * 1e9).unwrap()).unwrap();
+    let error = export(&trained, &path, WeightType::F16, 4, None).unwrap_err();
+    assert!(matches!(error, ExportError::Overflow { .. }), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before, "the earlier file was touched");
+    let files: BTreeSet<_> =
+        std::fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+}

@@ -1,0 +1,85 @@
+//! Our programs, started as a person starts them.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// A program of this workspace, built from the sources that the tests were built from.
+pub fn program(name: &str) -> Command {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        // `cargo test` builds a package's programs only for that package's own integration tests.
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
+            .args(["build", "--quiet", "--workspace", "--bins"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .expect("cargo starts");
+        assert!(built.success(), "the workspace's programs do not build");
+        let tests = std::env::current_exe().expect("this program has a path");
+        tests.ancestors().nth(2).expect("tests are in target/debug/deps").to_owned()
+    });
+    Command::new(folder.join(name))
+}
+
+/// What a program that was started with these arguments did.
+pub fn run<S: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = S>) -> Finished {
+    let mut command = program(name);
+    command.args(args);
+    let output = command.output().expect("the program starts");
+    Finished { command: format!("{command:?}"), output }
+}
+
+/// A program that has ended.
+pub struct Finished {
+    command: String,
+    output: Output,
+}
+
+impl Finished {
+    /// Stdout of a run that must have ended with `code`; anything else shows all that it said.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Finished {
+        let Finished { command, output } = &self;
+        let (out, err) = (self.out(), self.err());
+        assert_eq!(output.status.code(), Some(code), "{command}\nstdout:\n{out}\nstderr:\n{err}");
+        self
+    }
+
+    pub fn out(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    pub fn err(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+}
+
+/// A folder of a few drawn birds of four species.
+pub fn birds(folder: &Path) -> PathBuf {
+    let birds = folder.join("birds");
+    let config = fieldmark_trainer::synth::SynthConfig {
+        classes: 4,
+        per_class_train: 8,
+        per_class_test: 3,
+        side: 64,
+        seed: 5,
+    };
+    fieldmark_trainer::synth::draw_dataset(&birds, &config).unwrap();
+    birds
+}
+
+/// Arguments that make training take a second.
+pub const SHORT: [&str; 10] =
+    ["--side", "32", "--stride", "8", "--batch", "4", "--epochs", "2", "--validation", "0.25"];
+
+/// A short run on the birds of `folder`, and its model file.
+pub fn trained(folder: &Path) -> (PathBuf, PathBuf) {
+    let (birds, trained, model) = (birds(folder), folder.join("run"), folder.join("model.onnx"));
+    let train = [OsStr::new("train"), birds.as_ref(), "--out".as_ref(), trained.as_ref()];
+    run("fieldmark-trainer", train.into_iter().chain(SHORT.map(OsStr::new))).expect(0);
+    let export = [OsStr::new("export"), trained.as_ref(), "--out".as_ref(), model.as_ref()];
+    run("fieldmark-trainer", export).expect(0);
+    (trained, model)
+}

@@ -1,0 +1,90 @@
+//! A run that is killed goes on bit for bit, and no thread count changes a bit.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+use sha2::{Digest, Sha256};
+
+use crate::program::{SHORT, birds, program, run};
+
+/// 24 pictures to train on, 4 a batch.
+const STEPS: usize = 12;
+
+fn arguments<'a>(birds: &'a Path, out: &'a Path) -> Vec<&'a OsStr> {
+    let data = [OsStr::new("train"), birds.as_ref(), "--out".as_ref(), out.as_ref()];
+    let often = ["--checkpoint-steps", "1"].map(OsStr::new);
+    data.into_iter().chain(SHORT.map(OsStr::new)).chain(often).collect()
+}
+
+/// Hashes of the last and the best weights, velocities and progress.
+fn hashes(run: &Path) -> [String; 2] {
+    ["last.safetensors", "best.safetensors"].map(|file| {
+        let hash = Sha256::digest(std::fs::read(run.join(file)).unwrap());
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    })
+}
+
+/// Starts the run in `out` and kills it as soon as it has said that `step` is saved.
+fn killed_after(step: usize, birds: &Path, out: &Path) {
+    let mut child =
+        program("fieldmark-trainer").args(arguments(birds, out)).stderr(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut saved = said.filter(|line| line == &format!("saved after step {step}"));
+    assert!(saved.next().is_some(), "the run ended without saving step {step}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_killed_run_ends_in_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let birds = birds(folder.path());
+    let whole = folder.path().join("whole");
+    run("fieldmark-trainer", arguments(&birds, &whole)).expect(0);
+    let metrics = |run: &Path| std::fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count();
+    assert_eq!(metrics(&whole), 2);
+    // In the first epoch, at its end, in the second, before the last step; and one run killed three times.
+    for kills in [&[1][..], &[5], &[6], &[8], &[STEPS - 1], &[2, 6, 9]] {
+        let out = folder.path().join(format!("killed-{kills:?}"));
+        for &step in kills {
+            killed_after(step, &birds, &out);
+        }
+        run("fieldmark-trainer", arguments(&birds, &out)).expect(0);
+        assert_eq!(hashes(&out), hashes(&whole), "killed after {kills:?}");
+        assert_eq!(metrics(&out), 2, "killed after {kills:?}");
+    }
+}
+
+#[test]
+fn the_result_does_not_depend_on_the_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let birds = birds(folder.path());
+    let trained = |threads: &str| {
+        let out = folder.path().join(threads);
+        let args = arguments(&birds, &out).into_iter().chain(["--threads", threads].map(OsStr::new));
+        run("fieldmark-trainer", args.collect::<Vec<_>>()).expect(0);
+        hashes(&out)
+    };
+    let one = trained("1");
+    assert_eq!(trained("2"), one);
+    assert_eq!(trained("5"), one);
+}
+
+#[test]
+fn a_run_of_other_settings_or_pictures_is_refused_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let birds = birds(folder.path());
+    let out = folder.path().join("run");
+    run("fieldmark-trainer", arguments(&birds, &out)).expect(0);
+    let before = hashes(&out);
+    let other = arguments(&birds, &out).into_iter().chain(["--seed", "1"].map(OsStr::new));
+    let refused = run("fieldmark-trainer", other.collect::<Vec<_>>()).expect(1);
+    assert!(refused.err().contains("other settings; choose another --out"), "{}", refused.err());
+    let picture = birds.join("images/001.Ochre_crowned_Pipit/Ochre_crowned_Pipit_0001.jpg");
+    std::fs::remove_file(&picture).unwrap();
+    let refused = run("fieldmark-trainer", arguments(&birds, &out)).expect(1);
+    assert!(refused.err().contains("other pictures"), "{}", refused.err());
+    assert_eq!(hashes(&out), before);
+}
