@@ -8,14 +8,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use ndarray::{ArrayView2, ArrayView3, Axis};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::frame::View;
 use crate::head::{Head, largest_first};
 use crate::layout::Layout;
 
 /// Where one channel of a class looks, or several channels that look at the same place.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PartCue {
     /// The channel's index within its class, 0 to `xi - 1`.
     pub part: usize,
@@ -171,8 +171,9 @@ fn merged_where_coincident(mut found: Vec<(Option<Cell>, PartCue)>) -> Vec<PartC
     found.sort_by(|(_, a), (_, b)| largest_first(a.strength, b.strength).then(a.part.cmp(&b.part)));
     let mut kept: Vec<(Option<Cell>, PartCue)> = Vec::with_capacity(found.len());
     for (peak, cue) in found {
-        let same = |(other, _): &&mut (Option<Cell>, PartCue)| peak.is_some() && *other == peak;
-        match kept.iter_mut().find(same) {
+        // Dead channels are not looked for: there may be very many of them.
+        let stronger = peak.and_then(|peak| kept.iter_mut().find(|(other, _)| *other == Some(peak)));
+        match stronger {
             Some((_, stronger)) => {
                 stronger.merged.push(cue.channel);
                 stronger.share += cue.share;

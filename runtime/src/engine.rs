@@ -2,8 +2,9 @@
 //!
 //! A model file is one `.onnx` with a [`Description`] in its metadata. Everything it claims is checked
 //! before it runs: the description against itself, the graph's input and outputs against the
-//! description, its operators and sizes against what a Fieldmark network can need. A file that was cut,
-//! edited or made by another program is a [`LoadError`], never a panic and never a wrong class.
+//! description, its operators and sizes against what a Fieldmark network can need. A file that was cut or made by
+//! another program, or whose labels were edited, is a [`LoadError`] and never a panic; that weights were changed is
+//! what [`Engine::self_test`] finds.
 //!
 //! This module and the ones below it are the only code that names tract.
 
@@ -17,7 +18,7 @@ mod guard;
 mod tests;
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Instant;
 
@@ -25,16 +26,16 @@ use ndarray::Array3;
 use serde::Serialize;
 
 pub use error::{LoadError, RunError};
-pub use graph::{has_half_arithmetic, instruction_set};
+pub use graph::instruction_set;
 
 use crate::cues::{PartCue, part_cues};
 use crate::frame::{Frame, View, network_frame, pattern};
 use crate::head::{HeadKind, softmax, top_k};
 use crate::model::{Description, SelfTest};
-use graph::Graph;
+use graph::{Graph, has_half_arithmetic};
 
-/// The largest model file, 2 GiB: protocol buffers cannot be longer.
-pub const MAX_MODEL_BYTES: u64 = 2 << 30;
+/// The largest model file, 512 MiB: five times a ResNet-50.
+pub const MAX_MODEL_BYTES: u64 = 512 << 20;
 
 /// How numbers are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,7 +173,9 @@ pub fn read_model(path: &Path) -> Result<Vec<u8>, LoadError> {
     }
     check_size(metadata.len())?;
     let file = fs::File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    let mut bytes = Vec::new();
+    let no_memory = |error| unreadable(io::Error::new(io::ErrorKind::OutOfMemory, error));
+    bytes.try_reserve_exact(metadata.len() as usize).map_err(no_memory)?;
     file.take(MAX_MODEL_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     check_size(bytes.len() as u64)?;
     Ok(bytes)
@@ -223,7 +226,8 @@ impl Engine {
     /// Hardware's half floats are believed only after the model's own test.
     fn check_half(&self) -> Result<(), LoadError> {
         let reason = match self.self_test() {
-            Ok(report) if report.passed() || report.cases.is_empty() => return Ok(()),
+            Ok(report) if report.passed() => return Ok(()),
+            Ok(report) if report.cases.is_empty() => "it has no self-test".to_string(),
             Ok(_) => "its logits differ from the trainer's by more than 2 %".to_string(),
             Err(error) => error.to_string(),
         };
@@ -253,7 +257,7 @@ impl Engine {
     /// Runs the network on its input picture, which is `side * side`.
     ///
     /// # Errors
-    /// A frame of another size, and logits that are not finite.
+    /// A frame of another size, and logits or maps that are not finite.
     pub fn run(&self, frame: &Frame) -> Result<Output, RunError> {
         let side = self.description.input.side;
         let actual = (frame.width(), frame.height());
@@ -261,14 +265,19 @@ impl Engine {
             return Err(RunError::Size { side, actual });
         }
         let output = self.graph.run(frame)?;
-        match output.logits.iter().position(|logit| !logit.is_finite()) {
-            None => Ok(output),
-            Some(class) => Err(RunError::NotFinite {
-                label: self.description.labels[class].clone(),
-                value: output.logits[class],
-                arithmetic: self.arithmetic(),
-            }),
+        let bad = |value: &f32| !value.is_finite();
+        if let Some(class) = output.logits.iter().position(bad) {
+            return Err(self.not_finite("logit", class, output.logits[class]));
         }
+        if let Some(((channel, ..), value)) = output.maps.indexed_iter().find(|(_, value)| bad(value)) {
+            return Err(self.not_finite("map", self.description.layout.class_of(channel), *value));
+        }
+        Ok(output)
+    }
+
+    fn not_finite(&self, what: &'static str, class: usize, value: f32) -> RunError {
+        let label = self.description.labels[class].clone();
+        RunError::NotFinite { what, label, value, arithmetic: self.arithmetic() }
     }
 
     /// Names what a picture of any size shows: the `top` likeliest classes, and with `cues` the marks
@@ -347,7 +356,8 @@ impl Engine {
 /// `relative` to 10 below: 1e-4 for f32.
 fn worst_excess(actual: &[f32], expected: &[f32], relative: f32) -> f32 {
     let excess = |(a, e): (&f32, &f32)| (a - e).abs() / (relative * e.abs().max(10.0));
-    let worse = |worst: f32, next: f32| if next <= worst { worst } else { next };
+    // What is not a number is worst of all, and stays.
+    let worse = |worst: f32, next: f32| if worst.is_nan() || next <= worst { worst } else { next };
     actual.iter().zip(expected).map(excess).fold(0.0, worse)
 }
 

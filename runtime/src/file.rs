@@ -7,9 +7,20 @@ use std::path::Path;
 /// Writes `bytes` under `path` so that a reader, a full disk or a power cut never meets half a file: into a
 /// temporary file beside it, synced, renamed over `path`, and the folder synced too.
 ///
+/// A link is followed: the file it leads to is replaced, not the link.
+///
 /// # Errors
-/// The operating system's, with nothing left behind and an earlier `path` untouched.
+/// The operating system's, and a `path` that is a folder, pipe or device; with nothing left behind and an earlier
+/// `path` untouched.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let resolved = if path.is_symlink() { fs::canonicalize(path)? } else { path.to_owned() };
+    let path = resolved.as_path();
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "something that is no regular file is there",
+        ));
+    }
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -21,14 +32,17 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     beside.push(name);
     beside.push(format!(".{}.part", std::process::id()));
     let beside = folder.join(beside);
+    // Opened before anything is changed: a rename lives in the folder, which has to be synced too.
+    #[cfg(unix)]
+    let opened = File::open(folder)?;
     let written = write_synced(&beside, bytes).and_then(|()| fs::rename(&beside, path));
     if let Err(error) = written {
         let _ = fs::remove_file(&beside);
         return Err(error);
     }
-    // A rename lives in the folder; only some systems let a folder be synced, and there it matters.
+    // Not every file system lets a folder be synced; the file is in place all the same.
     #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
+    let _ = opened.sync_all();
     Ok(())
 }
 

@@ -88,11 +88,6 @@ impl Frame {
         &self.pixels
     }
 
-    /// The `3 * width * height` bytes, without a copy.
-    pub fn into_pixels(self) -> Vec<u8> {
-        self.pixels
-    }
-
     /// The red, green, and blue of one pixel.
     ///
     /// # Panics

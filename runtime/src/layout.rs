@@ -212,7 +212,7 @@ impl Layout {
             match runs.last_mut() {
                 Some(run) if run.xi == xi => run.classes += 1,
                 _ => {
-                    runs.push(Run { first_class: class, classes: 1, xi, first_channel: self.offsets[class] })
+                    runs.push(Run { first_class: class, classes: 1, xi, first_channel: self.offsets[class] });
                 }
             }
         }

@@ -86,6 +86,6 @@ pub mod picture;
 
 pub use cues::{PartCue, part_cues};
 pub use frame::{Frame, FrameError, Region, ResizeRule, View, network_frame, pattern, resize};
-pub use head::{Head, HeadKind, ccmp, gap, softmax, top_k};
+pub use head::{Head, HeadKind, ccmp, softmax, top_k};
 pub use layout::{Layout, LayoutError, Run};
 pub use model::{Description, DescriptionError, SelfTest};

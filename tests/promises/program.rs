@@ -11,14 +11,15 @@ pub fn program(name: &str) -> Command {
     let folder = FOLDER.get_or_init(|| {
         // `cargo test` builds a package's programs only for that package's own integration tests.
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--workspace", "--bins"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo starts");
-        assert!(built.success(), "the workspace's programs do not build");
         let tests = std::env::current_exe().expect("this program has a path");
-        tests.ancestors().nth(2).expect("tests are in target/debug/deps").to_owned()
+        let folder = tests.ancestors().nth(2).expect("tests are in target/debug/deps");
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--workspace", "--bins", "--target-dir"]);
+        build.arg(folder.parent().expect("profiles are in the target folder"));
+        build.args(folder.ends_with("release").then_some("--release"));
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
+        assert!(built.success(), "the workspace's programs do not build");
+        folder.to_owned()
     });
     Command::new(folder.join(name))
 }

@@ -82,7 +82,7 @@ fn a_run_of_other_settings_or_pictures_is_refused_and_kept() {
     let other = arguments(&birds, &out).into_iter().chain(["--seed", "1"].map(OsStr::new));
     let refused = run("fieldmark-trainer", other.collect::<Vec<_>>()).expect(1);
     assert!(refused.err().contains("other settings; choose another --out"), "{}", refused.err());
-    let picture = birds.join("images/001.Ochre_crowned_Pipit/Ochre_crowned_Pipit_0001.jpg");
+    let picture = birds.join("images/001.Amber_crowned_Warbler/Amber_crowned_Warbler_0001.jpg");
     std::fs::remove_file(&picture).unwrap();
     let refused = run("fieldmark-trainer", arguments(&birds, &out)).expect(1);
     assert!(refused.err().contains("other pictures"), "{}", refused.err());

@@ -1,5 +1,6 @@
 //! What can be typed, and the [`Config`] it means.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -13,7 +14,7 @@ use fieldmark_trainer::export::WeightType;
 use fieldmark_trainer::mc_loss::{Keep, Weights};
 use fieldmark_trainer::network::{ClassLayer, NetworkConfig};
 use fieldmark_trainer::optim::{OptimConfig, Schedule};
-use fieldmark_trainer::synth::SPECIES;
+use fieldmark_trainer::synth::{SPECIES, SynthConfig};
 
 /// Trains classifiers for look-alikes with MC-Loss and exports them for the board.
 #[derive(Parser)]
@@ -40,19 +41,19 @@ pub enum Command {
 /// `synth`.
 #[derive(Args)]
 pub struct SynthArgs {
-    /// Folder to make; it must not exist
+    /// Folder to make; it must be absent or empty
     pub out: PathBuf,
     /// Species, an even number
     #[arg(long, default_value_t = SPECIES.len())]
     pub classes: usize,
     /// Training pictures a class
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = SynthConfig::default().per_class_train)]
     pub train: usize,
     /// Test pictures a class
-    #[arg(long, default_value_t = 25)]
+    #[arg(long, default_value_t = SynthConfig::default().per_class_test)]
     pub test: usize,
     /// Side of a picture in pixels
-    #[arg(long, default_value_t = 160)]
+    #[arg(long, default_value_t = SynthConfig::default().side)]
     pub side: u32,
     /// Decides every picture
     #[arg(long, default_value_t = 0)]
@@ -103,20 +104,20 @@ pub struct TrainArgs {
     pub out: PathBuf,
     /// Threads [default: one a core]; the result does not depend on it
     #[arg(long)]
-    pub threads: Option<usize>,
+    pub threads: Option<NonZeroUsize>,
     /// Decides weights, split, order, augmentation and masks
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 
-    /// Network below the class-aligned layer
-    #[arg(long, value_enum, default_value_t = BackboneArg::Tiny)]
-    pub backbone: BackboneArg,
+    /// Network below the class-aligned layer: tiny, vgg16, resnet18, resnet50, mobilenet_v2, efficientnet_lite0
+    #[arg(long, default_value_t = Backbone::Tiny)]
+    pub backbone: Backbone,
     /// How class-aligned channels are made
     #[arg(long, value_enum, default_value_t = ClassLayerArg::Project)]
     pub class_layer: ClassLayerArg,
-    /// Input pixels a map cell, for `project`
-    #[arg(long, default_value_t = 16)]
-    pub stride: usize,
+    /// Input pixels a map cell, for `project` [default: 8 for tiny, else 16]
+    #[arg(long)]
+    pub stride: Option<usize>,
     /// Class-aligned channels a class
     #[arg(long, default_value_t = 3)]
     pub xi: usize,
@@ -127,7 +128,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 0.0)]
     pub dropout: f32,
 
-    /// Input side in pixels [default: 112 for tiny, else 224]
+    /// Input side in pixels [default: 160 for tiny, else 128]
     #[arg(long)]
     pub side: Option<u32>,
     /// How a picture becomes the square input
@@ -148,6 +149,9 @@ pub struct TrainArgs {
     /// Smallest share of the picture that a training crop shows, 0..1; 1 shows the whole
     #[arg(long, default_value_t = 0.6)]
     pub crop: f32,
+    /// Instead of cropping, shift training pictures by up to this share of the side, 0..1
+    #[arg(long, conflicts_with = "crop")]
+    pub shift: Option<f32>,
     /// How often a training picture is mirrored, 0..1; 0 where left and right matter (text, coins)
     #[arg(long, default_value_t = 0.5)]
     pub flip: f64,
@@ -198,25 +202,7 @@ pub struct TrainArgs {
 
     /// Save the state every so many steps, as well as after each epoch
     #[arg(long)]
-    pub checkpoint_steps: Option<usize>,
-}
-
-/// `--backbone`.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum BackboneArg {
-    /// Our own: small pictures, two cores
-    Tiny,
-    /// With batch normalisation
-    Vgg16,
-    /// 11 million parameters
-    Resnet18,
-    /// 24 million parameters
-    Resnet50,
-    /// 2 million parameters, depthwise
-    MobilenetV2,
-    /// 3 million parameters, depthwise
-    EfficientnetLite0,
+    pub checkpoint_steps: Option<NonZeroUsize>,
 }
 
 /// `--class-layer`.
@@ -279,23 +265,13 @@ impl From<WeightArg> for WeightType {
     }
 }
 
-impl From<BackboneArg> for Backbone {
-    fn from(arg: BackboneArg) -> Backbone {
-        match arg {
-            BackboneArg::Tiny => Backbone::Tiny,
-            BackboneArg::Vgg16 => Backbone::Vgg16,
-            BackboneArg::Resnet18 => Backbone::Resnet18,
-            BackboneArg::Resnet50 => Backbone::Resnet50,
-            BackboneArg::MobilenetV2 => Backbone::MobilenetV2,
-            BackboneArg::EfficientnetLite0 => Backbone::EfficientnetLite0,
-        }
-    }
-}
-
 impl TrainArgs {
     /// What was typed, with the defaults that depend on each other.
     pub fn config(&self) -> Config {
-        let side = self.side.unwrap_or(if self.backbone == BackboneArg::Tiny { 112 } else { 224 });
+        let is_tiny = self.backbone == Backbone::Tiny;
+        // Enough for training from scratch, and what two cores can do.
+        let side = self.side.unwrap_or(if is_tiny { 160 } else { 128 });
+        let stride = self.stride.unwrap_or(if is_tiny { 8 } else { 16 });
         Config {
             seed: self.seed,
             split: SplitRule {
@@ -304,7 +280,7 @@ impl TrainArgs {
                 test: self.test,
                 group: self.group_by.map(GroupBy::Prefix),
             },
-            network: self.network(),
+            network: self.network(stride),
             side,
             resize: match self.resize {
                 ResizeArg::Squash => ResizeRule::Squash,
@@ -326,11 +302,11 @@ impl TrainArgs {
         }
     }
 
-    fn network(&self) -> NetworkConfig {
+    fn network(&self, stride: usize) -> NetworkConfig {
         NetworkConfig {
-            backbone: self.backbone.into(),
+            backbone: self.backbone,
             class_layer: match self.class_layer {
-                ClassLayerArg::Project => ClassLayer::Project { stride: self.stride },
+                ClassLayerArg::Project => ClassLayer::Project { stride },
                 ClassLayerArg::Native => ClassLayer::Native,
                 ClassLayerArg::Allot => ClassLayer::Allot,
             },
@@ -345,9 +321,13 @@ impl TrainArgs {
     }
 
     fn augment(&self) -> Augment {
-        let crop = Crop::Part { area: [self.crop, 1.0], ratio: [0.85, 1.18] };
+        let crop = match self.shift {
+            Some(by) => Crop::Shifted { by },
+            None if self.crop == 1.0 => Crop::Whole,
+            None => Crop::Part { area: [self.crop, 1.0], ratio: [0.85, 1.18] },
+        };
         Augment {
-            crop: if self.crop < 1.0 { crop } else { Crop::Whole },
+            crop,
             flip: self.flip,
             brightness: self.jitter,
             contrast: self.jitter,

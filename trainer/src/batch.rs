@@ -114,7 +114,7 @@ pub struct Plan {
     pub seed: u64,
     /// The epoch, 0-based.
     pub epoch: usize,
-    /// Pictures a batch; the last one of an epoch may have fewer.
+    /// Pictures a batch at most; see [`batches_of`].
     pub size: usize,
     /// The batch to start with, 0-based: above 0 to go on with an interrupted epoch.
     pub first: usize,
@@ -122,6 +122,12 @@ pub struct Plan {
     pub augment: Option<Augment>,
     /// Threads that prepare batches; at least 1.
     pub threads: usize,
+}
+
+/// Batches of at most `size` pictures that an epoch of `pictures` is cut into, as equal as can be: a last batch of
+/// one picture would make a whole step of it, and move every running statistic.
+pub fn batches_of(pictures: usize, size: usize) -> usize {
+    pictures.div_ceil(size.max(1))
 }
 
 /// What one picture of an epoch is made of.
@@ -148,7 +154,7 @@ impl Batches {
             sample,
         };
         let items: Vec<Item> = order.iter().map(item).collect();
-        let batches = items.len().div_ceil(plan.size.max(1));
+        let batches = batches_of(items.len(), plan.size);
         let pictures = Arc::clone(pictures);
         let (first, threads) = (plan.first.min(batches), plan.threads.max(1));
         let make = move |batch| make_batch(&pictures, &items, &plan, batch);
@@ -163,9 +169,9 @@ impl Batches {
     }
 }
 
-/// Threads that keep a network on this machine busy without taking its cores away.
+/// As many threads as compute, 8 at most: pictures are ready long before the network is.
 pub fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 8)
+    rayon::current_num_threads().min(8)
 }
 
 impl Iterator for Batches {
@@ -180,9 +186,10 @@ impl Iterator for Batches {
 }
 
 fn make_batch(pictures: &Pictures, items: &[Item], plan: &Plan, batch: usize) -> Result<Batch, BatchError> {
-    let size = plan.size.max(1);
-    let start = batch * size;
-    let items = &items[start..items.len().min(start + size)];
+    let batches = batches_of(items.len(), plan.size);
+    let bound = |batch: usize| batch * items.len() / batches;
+    let start = bound(batch);
+    let items = &items[start..bound(batch + 1)];
     let side = pictures.side() as usize;
     let mut values = Vec::with_capacity(items.len() * 3 * side * side);
     for (place, item) in (start..).zip(items) {
@@ -258,7 +265,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let samples = pictures(folder.path(), 11);
         let one = epoch(&samples, CACHE_BYTES, plan(1, 0));
-        assert_eq!(one.iter().map(|batch| batch.2.len()).collect::<Vec<_>>(), [3, 3, 3, 2]);
+        assert_eq!(one.iter().map(|batch| batch.2.len()).collect::<Vec<_>>(), [2, 3, 3, 3]);
         assert!(one.iter().flat_map(|batch| &batch.0).all(|value| (0.0..=255.0).contains(value)));
         assert!(one == epoch(&samples, CACHE_BYTES, plan(5, 0)), "threads");
         assert!(one == epoch(&samples, 0, plan(2, 0)), "no cache");
@@ -313,7 +320,7 @@ mod tests {
         assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false]);
         let error = results[2].as_ref().unwrap_err().to_string();
         assert!(error.contains("4.png"), "{error}");
-        let bad = unreadable(&pictures, &samples);
+        let bad = unreadable(&samples, |path| pictures.scaled(path));
         assert_eq!(bad.len(), 1);
         assert_eq!(bad[0].path, samples[4].path);
     }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor, Var};
 use fieldmark::file::write_whole;
+use fieldmark::model::hexadecimal;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::layer::Params;
@@ -33,6 +35,8 @@ pub struct Progress {
     pub sums: EpochSums,
     /// The best epoch so far by validation accuracy.
     pub best: Option<Best>,
+    /// The last whole epoch.
+    pub last: Option<Best>,
 }
 
 /// An epoch and what it reached on the validation split.
@@ -60,7 +64,7 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// It is not a checkpoint of this program.
-    #[error("{path} is no whole Fieldmark checkpoint: {reason}; delete it to start the run anew")]
+    #[error("{path} is no whole Fieldmark checkpoint: {reason}; delete the run's folder to train anew")]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -102,6 +106,8 @@ fn tensors(params: &Params, sgd: &Sgd) -> BTreeMap<String, Tensor> {
 
 /// A checkpoint read back.
 pub struct Checkpoint {
+    /// SHA-256 of the file, in hex.
+    pub sha256: String,
     /// Where the run stood.
     pub progress: Progress,
     tensors: HashMap<String, Tensor>,
@@ -128,7 +134,7 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let progress = serde_json::from_str(state).map_err(|e| malformed(e.to_string()))?;
     let tensors =
         candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|e| malformed(e.to_string()))?;
-    Ok(Checkpoint { progress, tensors })
+    Ok(Checkpoint { sha256: hexadecimal(&Sha256::digest(&bytes)), progress, tensors })
 }
 
 /// Puts a checkpoint's weights and running statistics into a network's parameters, all of them or an error.
@@ -155,12 +161,18 @@ pub fn restore_params(checkpoint: &Checkpoint, params: &Params) -> Result<(), Ch
 /// Puts a checkpoint's velocities into an optimiser.
 ///
 /// # Errors
-/// [`CheckpointError::Misfit`] if one belongs to no weight of the network or has another shape.
+/// [`CheckpointError::Misfit`] if one lacks, belongs to no weight of the network, or has another shape.
 pub fn restore_velocities(
     checkpoint: &Checkpoint,
     params: &Params,
     sgd: &mut Sgd,
 ) -> Result<(), CheckpointError> {
+    let lacking =
+        params.weights.keys().find(|name| !checkpoint.tensors.contains_key(&format!("velocity/{name}")));
+    if let Some(name) = lacking {
+        let reason = format!("it lacks the velocity of {name}, so training cannot go on from it");
+        return Err(CheckpointError::Misfit { reason });
+    }
     for (name, tensor) in &checkpoint.tensors {
         let Some(name) = name.strip_prefix("velocity/") else { continue };
         let fits = params.weights.get(name).is_some_and(|weight| weight.var.dims() == tensor.dims());

@@ -1,12 +1,13 @@
 //! What decides a run's result, apart from the pictures.
 
 use fieldmark::frame::ResizeRule;
+use fieldmark::model::MAX_INPUT_SIDE;
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Augment, Sampling};
+use crate::batch::{Augment, Crop, Sampling};
 use crate::dataset::SplitRule;
 use crate::mc_loss::{Keep, Weights};
-use crate::network::NetworkConfig;
+use crate::network::{ClassLayer, NetworkConfig};
 use crate::optim::OptimConfig;
 
 /// Everything that decides a run's result, apart from the pictures.
@@ -49,6 +50,72 @@ pub struct LossConfig {
     pub mu_warm_up_epochs: f64,
     /// Share of the target spread evenly over all classes, in the cross-entropy of the head.
     pub label_smoothing: f64,
+}
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is {actual}, expected {expected}; change --{what}")]
+pub struct ConfigError {
+    /// The option's name.
+    pub what: &'static str,
+    /// Its range.
+    pub expected: String,
+    /// Its value.
+    pub actual: String,
+}
+
+impl Config {
+    /// Refuses settings that would fail, or silently mean something else, hours later.
+    ///
+    /// # Errors
+    /// The first setting outside its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let (loss, optim, augment) = (&self.loss, &self.optim, &self.augment);
+        in_range("side", "1 to 4096", self.side, (1..=MAX_INPUT_SIDE).contains(&self.side))?;
+        in_range("batch", "at least 1", self.batch, self.batch >= 1)?;
+        in_range("epochs", "at least 1", self.epochs, self.epochs >= 1)?;
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let not_negative = |value: f64| value.is_finite() && value >= 0.0;
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        in_range("rate", "above 0", optim.rate, positive(optim.rate))?;
+        in_range("head-factor", "above 0", optim.head_factor, positive(optim.head_factor))?;
+        in_range("weight-decay", "at least 0", optim.weight_decay, not_negative(optim.weight_decay))?;
+        in_range("warm-up", "at least 0", optim.warm_up_epochs, not_negative(optim.warm_up_epochs))?;
+        in_range("mu", "at least 0", loss.mc.mu, not_negative(loss.mc.mu))?;
+        in_range("lambda", "at least 0", loss.mc.lambda, not_negative(loss.mc.lambda))?;
+        in_range("mu-warm-up", "at least 0", loss.mu_warm_up_epochs, not_negative(loss.mu_warm_up_epochs))?;
+        in_range("label-smoothing", "0 to 1", loss.label_smoothing, share(loss.label_smoothing))?;
+        in_range("flip", "0 to 1", augment.flip, share(augment.flip))?;
+        let jitter = augment.brightness.max(augment.contrast).max(augment.saturation);
+        in_range("jitter", "0 to 1", jitter, share(f64::from(jitter)))?;
+        match augment.crop {
+            Crop::Whole => Ok(()),
+            Crop::Part { area: [low, _], .. } => {
+                in_range("crop", "above 0 to 1", low, low > 0.0 && low <= 1.0)
+            }
+            Crop::Shifted { by } => in_range("shift", "0 to 1", by, share(f64::from(by))),
+        }?;
+        match (loss.keep, self.network.class_layer) {
+            // With `allot` xi follows from the backbone's width; the mask itself refuses what does not fit.
+            (Keep::Count(count), ClassLayer::Project { .. } | ClassLayer::Native) => {
+                let expected = format!("1 to xi ({})", self.network.xi);
+                in_range("keep", &expected, count, (1..=self.network.xi).contains(&count))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn in_range(
+    what: &'static str,
+    expected: &str,
+    actual: impl ToString,
+    is_inside: bool,
+) -> Result<(), ConfigError> {
+    if is_inside {
+        return Ok(());
+    }
+    Err(ConfigError { what, expected: expected.to_owned(), actual: actual.to_string() })
 }
 
 impl LossConfig {

@@ -9,15 +9,15 @@ mod error;
 mod folder;
 mod split;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use fieldmark::model::hexadecimal;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use error::DatasetError;
-pub use split::{GroupBy, SplitRule, write_split};
+pub use split::{GroupBy, SplitRule, split_record};
 
 /// One picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +115,7 @@ pub fn read(path: &Path, rule: &SplitRule) -> Result<Dataset, DatasetError> {
     rule.check()?;
     let found = if path.join("images.txt").is_file() { cub::read(path)? } else { folder::read(path)? };
     let mut found = without_unreadable(found);
+    refuse_unwritable_names(path, &found)?;
     refuse_collisions(&found.labels)?;
     refuse_empty_classes(&found)?;
     if found.labels.len() < 2 {
@@ -212,6 +213,17 @@ fn refusal(path: &Path) -> Option<String> {
     }
 }
 
+/// Names go into JSON files, which hold Unicode.
+fn refuse_unwritable_names(root: &Path, found: &Found) -> Result<(), DatasetError> {
+    let held_out = [found.validation.as_ref(), found.test.as_ref()];
+    let samples = held_out.into_iter().flatten().chain([&found.train]).flatten();
+    let mut paths = samples.map(|sample| sample.path.as_path()).chain([root]);
+    match paths.find(|path| path.to_str().is_none()) {
+        Some(path) => Err(DatasetError::Name { path: path.to_owned() }),
+        None => Ok(()),
+    }
+}
+
 /// Letters' case and outer spaces removed: what some file systems and people cannot tell apart.
 fn folded(name: &str) -> String {
     name.trim().to_uppercase().to_lowercase()
@@ -261,9 +273,5 @@ fn hash(root: &Path, found: &Found) -> String {
         hash.update("\n");
     }
     hash.update(lines.concat());
-    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hexadecimal(&hash.finalize())
 }

@@ -14,7 +14,6 @@ mod marks;
 
 pub use marks::{CueRates, Rates};
 
-use crate::checkpoint::Progress;
 use crate::dataset::Sample;
 use crate::layer::Mode;
 use crate::network::Network;
@@ -34,7 +33,9 @@ const CONFUSIONS: usize = 20;
 pub struct Evaluation {
     /// Version of this record: 1.
     pub schema: u32,
-    /// The epoch whose weights were measured, 0-based; `None` for the last one saved before any was best.
+    /// SHA-256 of the file of the weights that were measured, in hex.
+    pub weights: String,
+    /// The last whole epoch that they were trained for, 0-based.
     pub epoch: Option<usize>,
     /// Pictures of the split.
     pub pictures: usize,
@@ -84,7 +85,7 @@ pub struct Confusion {
 #[non_exhaustive]
 pub enum EvalError {
     /// There is nothing to measure on.
-    #[error("the data set in {} has no test pictures; train with --test SHARE above 0", folder.display())]
+    #[error("the data set in {} has no test pictures; put some into its test folder, or train with --test SHARE above 0", folder.display())]
     NoTest {
         /// The data set.
         folder: PathBuf,
@@ -116,7 +117,7 @@ struct Tally {
 /// # Errors
 /// [`EvalError`].
 pub fn evaluate(trained: &Trained) -> Result<Evaluation, EvalError> {
-    let Trained { network, progress, dataset } = trained;
+    let Trained { network, progress, dataset, .. } = trained;
     if dataset.test.is_empty() {
         return Err(EvalError::NoTest { folder: dataset.root.clone() });
     }
@@ -138,7 +139,7 @@ pub fn evaluate(trained: &Trained) -> Result<Evaluation, EvalError> {
         let pictures = seen(samples, to)?;
         tally.add_batch(network, &head, samples, &pictures)?;
     }
-    Ok(tally.evaluation(progress))
+    Ok(tally.evaluation(trained))
 }
 
 impl Tally {
@@ -178,7 +179,8 @@ impl Tally {
         }
     }
 
-    fn evaluation(self, progress: &Progress) -> Evaluation {
+    fn evaluation(self, trained: &Trained) -> Evaluation {
+        let progress = &trained.progress;
         let pictures: usize = self.pictures.iter().sum();
         let share = |count: usize| count as f64 / pictures as f64;
         let labels = &progress.labels;
@@ -199,7 +201,8 @@ impl Tally {
         confusions.truncate(CONFUSIONS);
         Evaluation {
             schema: 1,
-            epoch: progress.best.map(|best| best.epoch),
+            weights: trained.weights.clone(),
+            epoch: progress.last.map(|last| last.epoch),
             pictures,
             top1: share(self.right.iter().sum()),
             top5: share(self.in_top5),

@@ -168,7 +168,7 @@ fn description(
         training: json!({
             "program": concat!("fieldmark-trainer ", env!("CARGO_PKG_VERSION")),
             "data": progress.data,
-            "validation": progress.best,
+            "validation": progress.last,
             "test": evaluation,
             "config": config,
         }),

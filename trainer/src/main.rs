@@ -3,13 +3,14 @@
 mod args;
 mod say;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use fieldmark::file::write_whole;
 use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
-use fieldmark_trainer::{dataset, eval, export, ops, run, train};
+use fieldmark_trainer::{dataset, eval, export, network, ops, run, train};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use args::{Cli, Command, EvalArgs, ExportArgs, SynthArgs, TrainArgs};
@@ -48,14 +49,20 @@ fn synth(args: &SynthArgs) -> Result<()> {
 
 fn train(args: &TrainArgs) -> Result<()> {
     if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")?;
+        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global().context("--threads")?;
     }
     let config = args.config();
+    config.check()?;
     let dataset = dataset::read(&args.data, &config.split)?;
     say::dataset(&dataset);
+    say::network(
+        &network::build(&config.network, dataset.labels.len(), config.side, config.seed)?,
+        config.side,
+    )?;
     let bar = ProgressBar::new(0)
         .with_style(ProgressStyle::with_template("{bar:30} step {pos}/{len}  {per_sec}  {msg}  {eta} left")?);
-    let outcome = train::train(&dataset, &config, &args.out, args.checkpoint_steps, &bar)?;
+    let outcome =
+        train::train(&dataset, &config, &args.out, args.checkpoint_steps.map(NonZeroUsize::get), &bar)?;
     bar.finish_and_clear();
     say::outcome(&outcome, &args.out);
     Ok(())
@@ -73,7 +80,7 @@ fn eval(args: &EvalArgs) -> Result<()> {
 
 fn export(args: &ExportArgs) -> Result<()> {
     let trained = run::open(&args.run, args.data.as_deref(), weights(args.last))?;
-    let evaluation = run::evaluation(&args.run)?;
+    let evaluation = run::evaluation(&args.run, &trained.weights)?;
     let exported =
         export::export(&trained, &args.out, args.weights.into(), args.pictures, evaluation.as_ref())?;
     say::exported(&exported, &args.out);

@@ -54,8 +54,8 @@ pub fn rate(config: &OptimConfig, step: usize, steps: usize, steps_per_epoch: us
     let gone = (at - warm_up) / (steps as f64 - warm_up).max(1.0);
     match &config.schedule {
         Schedule::Cosine => config.rate * 0.5 * (1.0 + (PI * gone.min(1.0)).cos()),
-        Schedule::Step { at, factor } => {
-            let passed = at.iter().filter(|share| gone >= **share).count();
+        Schedule::Step { at: shares, factor } => {
+            let passed = shares.iter().filter(|share| at / steps as f64 >= **share).count();
             config.rate * factor.powi(passed as i32)
         }
     }

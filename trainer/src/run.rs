@@ -8,16 +8,18 @@
 //! | `last.safetensors` | all that is needed to go on: weights, velocities, progress |
 //! | `best.safetensors` | the weights of the epoch with the best validation accuracy |
 //! | `eval.json` | what [`eval`](crate::eval) found on the test split |
+//! | `lock` | empty; locked while a program trains in the folder |
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use fieldmark::file::write_whole;
+use serde_json::Value;
 
 use crate::checkpoint::{self, CheckpointError, Progress};
 use crate::config::Config;
-use crate::dataset::{self, Dataset, DatasetError, write_split};
+use crate::dataset::{self, Dataset, DatasetError, split_record};
 use crate::metrics::{EpochMetrics, EpochSums};
 use crate::network::{self, Network, NetworkError};
 use crate::optim::Sgd;
@@ -28,6 +30,7 @@ pub const LAST: &str = "last.safetensors";
 pub const BEST: &str = "best.safetensors";
 /// What [`eval`](crate::eval) found.
 pub const EVAL: &str = "eval.json";
+const LOCK: &str = "lock";
 const CONFIG: &str = "config.json";
 const SPLIT: &str = "split.json";
 const METRICS: &str = "metrics.jsonl";
@@ -54,13 +57,37 @@ pub enum RunError {
     OtherRun {
         /// The run folder.
         path: PathBuf,
-        /// "settings" or "pictures".
+        /// "settings" or "pictures, or another split of them".
         what: &'static str,
+    },
+    /// The folder is used for something else.
+    #[error(
+        "{} holds {}, which no run of this program wrote; choose a new folder for --out",
+        path.display(),
+        file.display()
+    )]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+        /// The first foreign file in it.
+        file: PathBuf,
+    },
+    /// The folder lies among the pictures.
+    #[error("{} lies inside the pictures' folder, where it would count as a class; choose --out elsewhere", path.display())]
+    AmongPictures {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// Another program trains in the folder.
+    #[error("another program is training in {}; wait for it, or choose another --out", path.display())]
+    Busy {
+        /// The run folder.
+        path: PathBuf,
     },
     /// The pictures are not those of the run.
     #[error(
-        "the pictures in {} are not those that the run was trained on (hash {actual}, expected {expected}); \
-         name the folder that holds them, unchanged",
+        "the pictures in {} are not those that the run was trained on, or are split in another way (hash {actual}, \
+         expected {expected}); name the folder that holds them, unchanged",
         path.display()
     )]
     OtherPictures {
@@ -88,10 +115,62 @@ pub enum RunError {
     Network(#[from] NetworkError),
 }
 
+/// Makes the run's folder, or takes an old one, for this program alone as long as the file is held.
+///
+/// # Errors
+/// [`RunError`]: a folder of somebody's other files or among the pictures, or another program in it.
+pub fn claim(run: &Path, dataset: &Dataset) -> Result<File, RunError> {
+    refuse_taken(run)?;
+    fs::create_dir_all(run).map_err(in_file("write", run))?;
+    if let (Ok(run_folder), Ok(pictures)) = (run.canonicalize(), dataset.root.canonicalize())
+        && run_folder.starts_with(pictures)
+    {
+        // Only if it was made just now: what is in it was refused or is a run.
+        let _ = fs::remove_dir(run);
+        return Err(RunError::AmongPictures { path: run.to_owned() });
+    }
+    let path = run.join(LOCK);
+    let lock = File::create(&path).map_err(in_file("write", &path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(RunError::Busy { path: run.to_owned() }),
+        // Some file systems have no locks; a run there is as safe as its user is careful.
+        Err(TryLockError::Error(_)) => {}
+    }
+    Ok(lock)
+}
+
+/// Refuses a folder in which something stands that no run wrote. Leftovers of a killed write are removed.
+fn refuse_taken(run: &Path) -> Result<(), RunError> {
+    let entries = match fs::read_dir(run) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(in_file("read", run)(error)),
+    };
+    let ours = [LOCK, CONFIG, SPLIT, METRICS, LAST, BEST, EVAL];
+    for entry in entries {
+        let file = entry.map_err(in_file("read", run))?.path();
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let is_leftover =
+            ours.iter().any(|ours| name.starts_with(&format!(".{ours}."))) && name.ends_with(".part");
+        if is_leftover {
+            fs::remove_file(&file).map_err(in_file("write", &file))?;
+        } else if !ours.contains(&name.as_str()) {
+            return Err(RunError::Taken { path: run.to_owned(), file });
+        }
+    }
+    let config = run.join(CONFIG);
+    let is_foreign = |text: String| serde_json::from_str::<Config>(&text).is_err();
+    if fs::read_to_string(&config).is_ok_and(is_foreign) && !run.join(LAST).exists() {
+        return Err(RunError::Taken { path: run.to_owned(), file: config });
+    }
+    Ok(())
+}
+
 /// A new run's state written down, or an old one's read back into `network` and `sgd`.
 ///
 /// # Errors
-/// [`RunError`]; the folder then is as it was.
+/// [`RunError`]; checkpoints then are as they were.
 pub fn start_or_resume(
     dataset: &Dataset,
     config: &Config,
@@ -99,7 +178,6 @@ pub fn start_or_resume(
     network: &Network,
     sgd: &mut Sgd,
 ) -> Result<Progress, RunError> {
-    fs::create_dir_all(run).map_err(in_file("write", run))?;
     if run.join(LAST).exists() {
         resume(dataset, config, run, network, sgd)
     } else {
@@ -120,8 +198,8 @@ fn resume(
     if progress.config != *config {
         return other("settings");
     }
-    if progress.data != dataset.hash || progress.labels != dataset.labels {
-        return other("pictures");
+    if progress.data != dataset.hash || progress.labels != dataset.labels || !is_split_alike(run, dataset)? {
+        return other("pictures, or another split of them");
     }
     checkpoint::restore_params(&checkpoint, &network.params)?;
     checkpoint::restore_velocities(&checkpoint, &network.params, sgd)?;
@@ -133,7 +211,16 @@ fn start(dataset: &Dataset, config: &Config, run: &Path) -> Result<Progress, Run
     let json = serde_json::to_string_pretty(config).map_err(io::Error::from);
     write(&run.join(CONFIG), json.map(|json| json + "\n"))?;
     write(&run.join(METRICS), Ok(String::new()))?;
-    write_split(dataset, &run.join(SPLIT))?;
+    write(&run.join(SPLIT), Ok(format!("{:#}\n", split_record(dataset))))?;
+    // Of an earlier run in this folder, whose last checkpoint was removed.
+    for old in [BEST, EVAL] {
+        match fs::remove_file(run.join(old)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(in_file("write", &run.join(old))(error));
+            }
+            _ => {}
+        }
+    }
     Ok(Progress {
         config: config.clone(),
         labels: dataset.labels.clone(),
@@ -142,7 +229,20 @@ fn start(dataset: &Dataset, config: &Config, run: &Path) -> Result<Progress, Run
         batch: 0,
         sums: EpochSums::default(),
         best: None,
+        last: None,
     })
+}
+
+/// Whether the pictures are split as `split.json` has it.
+fn is_split_alike(run: &Path, dataset: &Dataset) -> Result<bool, RunError> {
+    let (old, new) = (read_split(run)?, split_record(dataset));
+    Ok(["train", "validation", "test"].iter().all(|split| old[split] == new[split]))
+}
+
+fn read_split(run: &Path) -> Result<Value, RunError> {
+    let path = run.join(SPLIT);
+    let text = fs::read_to_string(&path).map_err(in_file("read", &path))?;
+    serde_json::from_str(&text).map_err(io::Error::from).map_err(in_file("read", &path))
 }
 
 /// Adds an epoch's line to the run's metrics.
@@ -158,8 +258,10 @@ pub fn append_metrics(run: &Path, metrics: &EpochMetrics) -> Result<(), RunError
 /// Drops the lines of epochs that a killed run wrote after its last checkpoint.
 fn forget_metrics_from(run: &Path, epoch: usize) -> Result<(), RunError> {
     let path = run.join(METRICS);
+    let is_older =
+        |line: &&str| serde_json::from_str::<EpochMetrics>(line).is_ok_and(|metrics| metrics.epoch < epoch);
     let kept = fs::read_to_string(&path)
-        .map(|text| text.lines().take(epoch).fold(String::new(), |kept, line| kept + line + "\n"));
+        .map(|text| text.lines().filter(is_older).fold(String::new(), |kept, line| kept + line + "\n"));
     write(&path, kept)
 }
 
@@ -177,6 +279,8 @@ fn in_file(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunError
 pub struct Trained {
     /// The network with the epoch's weights.
     pub network: Network,
+    /// SHA-256 of the file that they were read from, in hex.
+    pub weights: String,
     /// Settings, labels, data set hash, best epoch.
     pub progress: Progress,
     /// The pictures, split as in training.
@@ -197,25 +301,29 @@ pub fn open(run: &Path, data: Option<&Path>, weights: &str) -> Result<Trained, R
         None => folder_of(run)?,
     };
     let dataset = dataset::read(&folder, &config.split)?;
-    if dataset.hash != progress.data || dataset.labels != progress.labels {
+    if dataset.hash != progress.data || dataset.labels != progress.labels || !is_split_alike(run, &dataset)? {
         let (expected, actual) = (progress.data, dataset.hash);
         return Err(RunError::OtherPictures { path: folder, expected, actual });
     }
     let network = network::build(&config.network, progress.labels.len(), config.side, config.seed)?;
     checkpoint::restore_params(&checkpoint, &network.params)?;
-    Ok(Trained { network, progress, dataset })
+    Ok(Trained { network, weights: checkpoint.sha256, progress, dataset })
 }
 
-/// What `eval.json` says of the test split, for the model's description: the figures, not the lists.
+/// What `eval.json` says of the test split, for the model's description: the figures, not the lists. `None` if it
+/// measured other weights than those with the hash `weights`.
 ///
 /// # Errors
 /// A file that is there and cannot be read.
-pub fn evaluation(run: &Path) -> Result<Option<serde_json::Value>, RunError> {
+pub fn evaluation(run: &Path, weights: &str) -> Result<Option<Value>, RunError> {
     let path = run.join(EVAL);
     match fs::read_to_string(&path) {
         Ok(text) => {
-            let mut json: serde_json::Value =
+            let mut json: Value =
                 serde_json::from_str(&text).map_err(io::Error::from).map_err(in_file("read", &path))?;
+            if json["weights"] != weights {
+                return Ok(None);
+            }
             if let Some(fields) = json.as_object_mut() {
                 // The example is a path on this machine, the lists are long.
                 fields.retain(|name, _| !["example", "classes", "confusions"].contains(&name.as_str()));
@@ -229,9 +337,6 @@ pub fn evaluation(run: &Path) -> Result<Option<serde_json::Value>, RunError> {
 
 /// The folder of the pictures as `split.json` has it.
 fn folder_of(run: &Path) -> Result<PathBuf, RunError> {
-    let path = run.join(SPLIT);
-    let text = fs::read_to_string(&path).map_err(in_file("read", &path))?;
-    let folder = serde_json::from_str::<serde_json::Value>(&text).ok();
-    let folder = folder.as_ref().and_then(|split| split["folder"].as_str()).map(PathBuf::from);
-    folder.ok_or(RunError::NoFolder { path })
+    let folder = read_split(run)?["folder"].as_str().map(PathBuf::from);
+    folder.ok_or_else(|| RunError::NoFolder { path: run.join(SPLIT) })
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use fieldmark_trainer::dataset::Dataset;
 use fieldmark_trainer::eval::{Evaluation, Rates};
 use fieldmark_trainer::export::Exported;
+use fieldmark_trainer::layer::{ShapeError, cost};
 use fieldmark_trainer::metrics::peak_memory_mib;
+use fieldmark_trainer::network::Network;
 use fieldmark_trainer::train::Outcome;
 
 /// Files left out that are listed by name; the rest are in `split.json`.
@@ -38,6 +40,21 @@ pub fn dataset(dataset: &Dataset) {
     if dataset.skipped.len() > LISTED {
         eprintln!("not used: {} more, listed in split.json", dataset.skipped.len() - LISTED);
     }
+}
+
+/// What the network costs.
+pub fn network(network: &Network, side: u32) -> Result<(), ShapeError> {
+    let layers = [network.trunk.as_slice(), network.head.as_slice()].concat();
+    let cost = cost(&layers, [3, side as usize, side as usize])?;
+    eprintln!(
+        "{:.2} million parameters, {:.0} million multiply-adds a picture of {side} x {side}; {} class-aligned channels, \
+         {} pixels a cell",
+        cost.parameters as f64 / 1e6,
+        cost.multiply_adds as f64 / 1e6,
+        network.layout.channels(),
+        network.map_stride()
+    );
+    Ok(())
 }
 
 /// What training reached.
@@ -95,7 +112,7 @@ pub fn exported(exported: &Exported, path: &Path) {
         parity.pictures,
         parity.worst
     );
-    if parity.same_answer < 1.0 {
-        println!("rounded weights change the answer on {:.2} % of them", 100.0 * (1.0 - parity.same_answer));
+    if parity.changed > 0 {
+        println!("as they are stored, the weights change the answer on {} of them", parity.changed);
     }
 }

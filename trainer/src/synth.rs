@@ -1,6 +1,7 @@
 //! Drawn birds: a data set whose field marks are known.
 //!
-//! Look-alike species differ by one or two marks; pose, scale, light, clutter and what covers the bird are random.
+//! All species look alike but for their marks; plumage, build, pose, scale, light, clutter and what covers the bird are
+//! random and say nothing. Each species has a nearest look-alike, marked at the same part in another way.
 //! The folder written is laid out as CUB-200-2011, with `field_marks.txt` and `parts/part_regions.txt` beside it,
 //! so that "did the network look at the mark?" has an answer.
 
@@ -19,15 +20,17 @@ use std::path::{Path, PathBuf};
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
+use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use tiny_skia::Pixmap;
 
-pub use species::{Part, SPECIES, Species, field_marks, look_alike};
+pub use species::{PLUMAGES, Part, Plumage, SPECIES, Species, field_marks, look_alike};
 
 use crate::random::stream;
 use bird::{Region, bird, regions};
 use pose::pose;
+use species::Rgb;
 use truth::{Truth, folder, write_truth};
 
 /// Quality of the JPEG files: artefacts stay below the drawn noise.
@@ -35,6 +38,9 @@ const JPEG_QUALITY: u8 = 92;
 
 /// A part counts as visible while less than this share of its region is covered.
 const HIDDEN_FROM: f32 = 0.5;
+
+/// Height of a bird's body over the usual one.
+const PLUMPNESS: std::ops::Range<f32> = 0.92..1.14;
 
 /// How a data set is drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +59,7 @@ pub struct SynthConfig {
 
 impl Default for SynthConfig {
     fn default() -> SynthConfig {
-        SynthConfig { classes: SPECIES.len(), per_class_train: 60, per_class_test: 20, side: 160, seed: 0 }
+        SynthConfig { classes: SPECIES.len(), per_class_train: 100, per_class_test: 25, side: 160, seed: 0 }
     }
 }
 
@@ -171,10 +177,11 @@ fn plans(config: &SynthConfig) -> Vec<Plan> {
 fn picture(plan: &Plan, config: &SynthConfig) -> (Vec<u8>, Truth) {
     let mut rng = stream(&[config.seed, plan.species as u64, plan.number as u64]);
     let species = &SPECIES[plan.species];
-    let pose = pose(config.side, species.plumpness, &mut rng);
+    let plumage = worn(&PLUMAGES[rng.random_range(0..PLUMAGES.len())], &mut rng);
+    let pose = pose(config.side, rng.random_range(PLUMPNESS), &mut rng);
     let regions = regions(species, &pose);
     let mut scene = scene::backdrop(&pose, config.side, &mut rng);
-    let mut bird = bird(species, &pose, config.side, &mut rng);
+    let mut bird = bird(species, &plumage, &pose, config.side, &mut rng);
     light::shade(&mut bird, &pose, &mut rng);
     light::put(&mut scene, &bird);
     let marks = field_marks(species, &SPECIES[look_alike(plan.species)]);
@@ -182,6 +189,21 @@ fn picture(plan: &Plan, config: &SynthConfig) -> (Vec<u8>, Truth) {
     light::put(&mut scene, &cover);
     let truth = Truth { bounds: bounds(&bird), parts: visible_parts(&regions, &cover) };
     (light::exposed(&scene, &mut rng), truth)
+}
+
+/// The plumage of one bird: paler or darker, of a warmer or colder hue than others'.
+fn worn(plumage: &Plumage, rng: &mut impl Rng) -> Plumage {
+    let light = rng.random_range(0.88..1.12_f32);
+    let tint = [0; 3].map(|_| light * rng.random_range(0.94..1.06_f32));
+    let change = |rgb: Rgb| [0, 1, 2].map(|at| (f32::from(rgb[at]) * tint[at]).min(255.0) as u8);
+    Plumage {
+        head: change(plumage.head),
+        back: change(plumage.back),
+        belly: change(plumage.belly),
+        wing: change(plumage.wing),
+        tail: change(plumage.tail),
+        ..*plumage
+    }
 }
 
 /// Leaves and twigs before the bird that leave enough of a field mark to tell the species by.
@@ -278,8 +300,10 @@ mod tests {
         for class in (0..SPECIES.len()).step_by(2) {
             for number in 0..8 {
                 let [a, b] = [&SPECIES[class], &SPECIES[class + 1]];
-                let pose = pose(160, a.plumpness, &mut stream(&[number]));
-                let [drawn_a, drawn_b] = [a, b].map(|species| bird(species, &pose, 160, &mut stream(&[9])));
+                let pose = pose(160, 1.0, &mut stream(&[number]));
+                let plumage = &PLUMAGES[number as usize % PLUMAGES.len()];
+                let drawn = |species| bird(species, plumage, &pose, 160, &mut stream(&[9]));
+                let [drawn_a, drawn_b] = [a, b].map(drawn);
                 let marks = field_marks(a, b);
                 let is_inside = |x: f32, y: f32| {
                     let mut of_marks = [a, b].into_iter().flat_map(|species| regions(species, &pose));

@@ -10,13 +10,14 @@ use std::time::Instant;
 
 use candle_core::{D, DType, Tensor};
 use candle_nn::ops::log_softmax;
+use fieldmark::picture::{Limits, read_picture};
 use indicatif::ProgressBar;
 
 use crate::batch::{
-    BatchError, Batches, CACHE_BYTES, Pictures, Plan, default_threads, epoch_order, unreadable,
+    BatchError, Batches, CACHE_BYTES, Pictures, Plan, batches_of, default_threads, epoch_order, unreadable,
 };
 use crate::checkpoint::{self, Best, CheckpointError, Progress};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::dataset::{Dataset, Skipped};
 use crate::layer::Mode;
 use crate::mc_loss::{Weights, cwa_mask, mc_loss};
@@ -54,9 +55,15 @@ pub enum TrainError {
     /// A tensor operation failed.
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// A setting that cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The run ended before its first epoch did.
+    #[error("the run has no whole epoch; train with --epochs 1 or more")]
+    NoEpoch,
     /// A split has no pictures.
     #[error(
-        "the {split} split has no pictures; give more pictures a class, or hold out a larger --{split} share"
+        "the {split} split has no pictures; put some into its folder, or let it be split off (--validation SHARE)"
     )]
     EmptySplit {
         /// "train" or "validation".
@@ -100,15 +107,16 @@ pub fn train(
     checkpoint_steps: Option<usize>,
     bar: &ProgressBar,
 ) -> Result<Outcome, TrainError> {
+    config.check()?;
     let network = network::build(&config.network, dataset.labels.len(), config.side, config.seed)?;
+    let _lock = run::claim(run, dataset)?;
     let pictures = Arc::new(Pictures::new(config.side, config.resize, CACHE_BYTES));
     refuse_unusable(dataset, &pictures)?;
     let mut sgd = Sgd::new(config.optim.clone());
     let mut progress = run::start_or_resume(dataset, config, run, &network, &mut sgd)?;
-    let per_epoch = dataset.train.len().div_ceil(config.batch);
+    let per_epoch = batches_of(dataset.train.len(), config.batch);
     let steps = per_epoch * config.epochs;
     bar.set_length(steps as u64);
-    let mut last = progress.best.unwrap_or(Best { epoch: 0, accuracy: 0.0, cross_entropy: f64::INFINITY });
     while progress.epoch < config.epochs && !is_stale(&progress, config.patience) {
         let (started, pictures_before) = (Instant::now(), progress.sums.pictures);
         for batch in batches(&pictures, dataset, config, &progress) {
@@ -129,14 +137,12 @@ pub fn train(
         }
         let seen = (progress.sums.pictures - pictures_before) as f64;
         let images_per_second = seen / started.elapsed().as_secs_f64();
-        last = validate(&network, &pictures, dataset, config, progress.epoch)?;
         let step = (progress.epoch + 1) * per_epoch;
-        let pace = Pace {
-            step,
-            rate: rate(&config.optim, step - 1, steps, per_epoch),
-            mu: config.loss.mu_at(step - 1, per_epoch),
-            images_per_second,
-        };
+        let last = validate(&network, &pictures, dataset, config, progress.epoch)?;
+        let now = rate(&config.optim, step - 1, steps, per_epoch);
+        refuse_not_finite("the validation cross-entropy", last.cross_entropy, step, now)?;
+        progress.last = Some(last);
+        let pace = Pace { step, rate: now, mu: config.loss.mu_at(step - 1, per_epoch), images_per_second };
         let metrics = progress.sums.metrics(last, pace);
         run::append_metrics(run, &metrics)?;
         bar.suspend(|| eprintln!("{}", metrics.line(config.epochs)));
@@ -151,7 +157,8 @@ pub fn train(
         }
         checkpoint::save(&run.join(LAST), &progress, &network.params, &sgd)?;
     }
-    Ok(Outcome { best: progress.best.unwrap_or(last), last })
+    let (best, last) = progress.best.zip(progress.last).ok_or(TrainError::NoEpoch)?;
+    Ok(Outcome { best, last })
 }
 
 /// Before hours of training, not in the middle of them. What decodes is in the cache afterwards.
@@ -160,12 +167,18 @@ fn refuse_unusable(dataset: &Dataset, pictures: &Pictures) -> Result<(), TrainEr
         if samples.is_empty() {
             return Err(TrainError::EmptySplit { split });
         }
-        let bad = unreadable(pictures, samples);
-        if let Some(Skipped { path, reason }) = bad.first().cloned() {
-            return Err(TrainError::Undecodable { count: bad.len(), path, reason });
-        }
     }
-    Ok(())
+    let bad = [
+        unreadable(&dataset.train, |path| pictures.scaled(path)),
+        unreadable(&dataset.validation, |path| pictures.as_on_the_board(path)),
+        // Decoded, not looked at: found out now, a bad file does not spoil the run's last step.
+        unreadable(&dataset.test, |path| read_picture(path, &Limits::default()).map(Arc::new)),
+    ]
+    .concat();
+    match bad.first().cloned() {
+        Some(Skipped { path, reason }) => Err(TrainError::Undecodable { count: bad.len(), path, reason }),
+        None => Ok(()),
+    }
 }
 
 /// The batches that are left of the epoch in progress.
@@ -276,6 +289,10 @@ fn is_stale(progress: &Progress, patience: Option<usize>) -> bool {
     }
 }
 
+fn refuse_not_finite(term: &'static str, value: f64, step: usize, rate: f64) -> Result<(), TrainError> {
+    if value.is_finite() { Ok(()) } else { Err(TrainError::Diverged { term, value, step, rate }) }
+}
+
 impl Losses {
     fn refuse_divergence(&self, step: usize, rate: f64) -> Result<(), TrainError> {
         let terms = [
@@ -283,10 +300,7 @@ impl Losses {
             ("the discriminality loss", self.discriminality),
             ("the coverage", self.coverage),
         ];
-        match terms.into_iter().find(|(_, value)| !value.is_finite()) {
-            Some((term, value)) => Err(TrainError::Diverged { term, value, step, rate }),
-            None => Ok(()),
-        }
+        terms.into_iter().try_for_each(|(term, value)| refuse_not_finite(term, value, step, rate))
     }
 
     fn add_to(&self, sums: &mut EpochSums, pictures: usize) {

@@ -18,7 +18,7 @@ struct Step {
 /// Cheap steps first.
 const STEPS: [Step; 7] = [
     step("format", "fmt --all --check"),
-    step("clippy", "clippy --workspace --all-targets -- -D warnings"),
+    step("clippy", "clippy --locked --workspace --all-targets -- -D warnings"),
     step("test", "test --workspace"),
     Step { environment: Some(("RUSTDOCFLAGS", "-D warnings")), ..step("doc", "doc --workspace --no-deps") },
     step("no-std", "xtask no-std"),

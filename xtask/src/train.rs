@@ -57,8 +57,8 @@ pub fn train_and_export(options: &Options) -> Result<()> {
     };
     let [run_folder, model, overlay] = ["run", "model.onnx", "overlay"].map(|name| options.out.join(name));
     run(train(&trainer, options, &data).arg("--out").arg(&run_folder).args(&options.extra))?;
-    run(Command::new(&trainer).arg("eval").arg(&run_folder))?;
-    run(&mut export(&trainer, options, &run_folder, &model))?;
+    run(Command::new(&trainer).arg("eval").args([&run_folder, &data]))?;
+    run(&mut export(&trainer, options, [&run_folder, &data], &model))?;
     run(Command::new(&board).arg("verify").arg(&model))?;
     let picture = example(&run_folder.join("eval.json"))?;
     let mut predict = Command::new(&board);
@@ -135,9 +135,10 @@ fn train(trainer: &Path, options: &Options, data: &Path) -> Command {
     train
 }
 
-fn export(trainer: &Path, options: &Options, run_folder: &Path, model: &Path) -> Command {
+fn export(trainer: &Path, options: &Options, [run_folder, data]: [&Path; 2], model: &Path) -> Command {
     let mut export = Command::new(trainer);
-    export.arg("export").arg(run_folder).arg("--out").arg(model).args(quick(options, &QUICK_EXPORT));
+    export.arg("export").arg(run_folder).arg("--data").arg(data).arg("--out").arg(model);
+    export.args(quick(options, &QUICK_EXPORT));
     export
 }
 

@@ -73,6 +73,9 @@ const OPERATORS: [&str; 47] = [
     "Where",
 ];
 
+/// The longest side of a window, its stride, and its padding: convolutional networks need a dozen.
+const MAX_WINDOW: i64 = 64;
+
 /// Operators that may work on constants alone: none makes more of them.
 const CONSTANT_OPERATORS: [&str; 9] =
     ["Cast", "Constant", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"];
@@ -112,6 +115,7 @@ pub(super) fn check_model(
 ) -> Result<(), LoadError> {
     let graph = model.graph.as_ref().expect("read_onnx found a graph");
     check_operators(graph)?;
+    check_windows(graph)?;
     let constants = constants(graph)?;
     check_constant_nodes(graph, constants, bytes)?;
     check_input(graph, description)?;
@@ -135,6 +139,39 @@ fn check_operators(graph: &GraphProto) -> Result<(), LoadError> {
     Err(LoadError::Operators { names })
 }
 
+/// Engines make tables of a window's places, which no tensor's size tells of: windows and paddings stay small.
+fn check_windows(graph: &GraphProto) -> Result<(), LoadError> {
+    for node in &graph.node {
+        for attribute in &node.attribute {
+            let within = match attribute.name.as_str() {
+                "kernel_shape" | "strides" | "dilations" => 1..=MAX_WINDOW,
+                "pads" => 0..=MAX_WINDOW,
+                _ => continue,
+            };
+            if let Some(side) = attribute.ints.iter().find(|&side| !within.contains(side)) {
+                let what = format!("{} of node {:?}", attribute.name, one_line(&node.name));
+                let expected = format!("{} to {}", within.start(), within.end());
+                return Err(graph_error(&what, &expected, &side.to_string()));
+            }
+        }
+    }
+    // A convolution's window is its weights' shape as well, of which the constants' check bounds the product alone.
+    let too_wide = |tensor: &&TensorProto| tensor.dims.iter().skip(2).any(|&side| side > MAX_WINDOW);
+    let kernels: BTreeSet<&str> = graph
+        .node
+        .iter()
+        .filter(|node| node.op_type == "Conv")
+        .filter_map(|node| Some(node.input.get(1)?.as_str()))
+        .collect();
+    match graph.initializer.iter().filter(|tensor| kernels.contains(tensor.name.as_str())).find(too_wide) {
+        Some(tensor) => {
+            let what = format!("kernel {:?}", one_line(&tensor.name));
+            Err(graph_error(&what, &format!("sides up to {MAX_WINDOW}"), &format!("{:?}", tensor.dims)))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Name and number of values of every constant in the file.
 fn constants(graph: &GraphProto) -> Result<BTreeMap<&str, usize>, LoadError> {
     let mut sizes = BTreeMap::new();
@@ -142,8 +179,13 @@ fn constants(graph: &GraphProto) -> Result<BTreeMap<&str, usize>, LoadError> {
         sizes.insert(tensor.name.as_str(), checked_constant(tensor, &tensor.name)?);
     }
     for node in &graph.node {
-        for tensor in node.attribute.iter().filter_map(|attribute| attribute.t.as_ref()) {
-            let name = node.output.first().map_or("", String::as_str);
+        let name = node.output.first().map_or("", String::as_str);
+        let mut tensors = node.attribute.iter().filter_map(|attribute| attribute.t.as_ref()).peekable();
+        if node.op_type == "Constant" && tensors.peek().is_none() {
+            let what = format!("constant {name:?}");
+            return Err(graph_error(&what, "a tensor", "its values in another form"));
+        }
+        for tensor in tensors {
             sizes.insert(name, checked_constant(tensor, name)?);
         }
     }
@@ -197,9 +239,28 @@ fn check_constant_nodes<'a>(
     bytes: usize,
 ) -> Result<(), LoadError> {
     let mut derived = 0_usize;
+    let mut made: BTreeSet<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
     for node in &graph.node {
-        let mut inputs = node.input.iter().filter(|name| !name.is_empty());
-        if node.op_type == "Constant" || !inputs.all(|name| sizes.contains_key(name.as_str())) {
+        let inputs: Vec<&str> =
+            node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+        // ONNX asks for this order; without it one pass would not find what is computed from constants.
+        if let Some(name) = inputs.iter().find(|name| !made.contains(*name) && !sizes.contains_key(*name)) {
+            let what = format!("node {:?}", one_line(&node.name));
+            return Err(graph_error(
+                &what,
+                "inputs that nodes before it make",
+                &format!("{:?}", one_line(name)),
+            ));
+        }
+        made.extend(node.output.iter().map(String::as_str));
+        let Some(first) = inputs.first() else {
+            if node.op_type == "Constant" {
+                continue;
+            }
+            let what = format!("node {:?}", one_line(&node.name));
+            return Err(graph_error(&what, "an input", "none"));
+        };
+        if !inputs.iter().all(|name| sizes.contains_key(name)) {
             continue;
         }
         if !CONSTANT_OPERATORS.contains(&node.op_type.as_str()) {
@@ -207,7 +268,7 @@ fn check_constant_nodes<'a>(
             let actual = format!("{} of constants", node.op_type);
             return Err(graph_error(&what, "constants computed at export", &actual));
         }
-        let size = node.input.first().map_or(0, |name| sizes[name.as_str()]);
+        let size = sizes[first];
         derived = derived.saturating_add(size);
         for output in &node.output {
             sizes.insert(output, size);

@@ -110,12 +110,14 @@ pub enum RunError {
         /// The frame's width and height.
         actual: (u32, u32),
     },
-    /// A logit that is no number: an overflow, never an answer.
+    /// A logit, or a value of a class's maps, that is no number: an overflow, never an answer.
     #[error(
-        "the logit of {label:?} is {value} in {arithmetic}, so there is no answer; run `fieldmark \
+        "the {what} of {label:?} is {value} in {arithmetic}, so there is no answer; run `fieldmark \
          verify`, and export the model again if it fails"
     )]
     NotFinite {
+        /// "logit" or "map".
+        what: &'static str,
         /// The class.
         label: String,
         /// NaN or an infinity.

@@ -141,7 +141,7 @@ pub(super) fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<Attri
     }
 }
 
-fn ints(name: &str, ints: &[i64]) -> AttributeProto {
+pub(super) fn ints(name: &str, ints: &[i64]) -> AttributeProto {
     AttributeProto {
         name: name.to_string(),
         r#type: AttributeType::Ints as i32,

@@ -20,6 +20,12 @@ use crate::model::Description;
 /// the largest input.
 const MAX_VALUES: usize = 1 << 28;
 
+/// The most values all tensors of the graph may have together, 4 GiB in f32: a ResNet-50 at 448 pixels has a twentieth.
+const MAX_TOTAL: usize = 1 << 30;
+
+/// The most multiply-adds of one run: a hundred times a VGG-16 at 448 pixels, an hour on the smallest board.
+const MAX_MULTIPLY_ADDS: u64 = 6_000_000_000_000;
+
 /// A network ready to run.
 #[derive(Debug)]
 pub(super) struct Graph {
@@ -31,7 +37,7 @@ pub(super) struct Graph {
 }
 
 /// This processor computes with 16-bit floats, and the engine has kernels for it.
-pub fn has_half_arithmetic() -> bool {
+pub(super) fn has_half_arithmetic() -> bool {
     tract_linalg::has_fp16()
 }
 
@@ -52,6 +58,10 @@ impl Graph {
         check_sizes(&typed)?;
         let map_size = check_outputs(&typed, description)?;
         let multiply_adds = prepared(|| multiply_adds(&typed))?;
+        if multiply_adds > MAX_MULTIPLY_ADDS {
+            let expected = format!("at most {MAX_MULTIPLY_ADDS} multiply-adds");
+            return Err(graph_error("the graph", &expected, &multiply_adds.to_string()));
+        }
         let plan = prepared(|| plan(typed, half))?;
         Ok(Graph { plan, side: description.input.side as usize, map_size, half, multiply_adds })
     }
@@ -123,18 +133,24 @@ fn multiply_adds(model: &TypedModel) -> TractResult<u64> {
 }
 
 fn check_sizes(model: &TypedModel) -> Result<(), LoadError> {
+    let mut total = 0_usize;
     for node in model.nodes() {
         for output in &node.outputs {
             let values = output.fact.shape.as_concrete().and_then(|shape| {
                 let grow = |values: usize, &side: &usize| values.checked_mul(side);
                 shape.iter().try_fold(1, grow)
             });
-            if values.is_none_or(|values| values > MAX_VALUES) {
+            let Some(values) = values.filter(|&values| values <= MAX_VALUES) else {
                 let what = format!("tensor {:?}", one_line(&node.name));
                 let expected = format!("a fixed size of at most {MAX_VALUES} values");
                 return Err(graph_error(&what, &expected, &format!("{:?}", output.fact.shape)));
-            }
+            };
+            total = total.saturating_add(values);
         }
+    }
+    if total > MAX_TOTAL {
+        let expected = format!("at most {MAX_TOTAL} values in all tensors");
+        return Err(graph_error("the graph", &expected, &total.to_string()));
     }
     Ok(())
 }

@@ -1,23 +1,24 @@
-//! Plain stacks of 3x3 convolutions: our own small network, and VGG-16.
+//! Plain stacks of convolutions: our own small network, and VGG-16.
 
 use super::{EPS, conv, imagenet, norm, pool};
 use crate::layer::{Conv, Layer, Padding};
 
-/// Width and stride of each 3x3 convolution.
-const TINY: [(usize, usize); 8] = [(24, 2), (48, 2), (48, 1), (96, 2), (96, 1), (128, 1), (128, 1), (192, 2)];
+/// Width, stride and kernel of each convolution.
+///
+/// A cell of the maps at stride 8 sees 25 x 25 pixels, about a mark of the drawn birds, and no more: a cell that sees more can
+/// answer for a mark far from it, and a cue is then true but in the wrong place. The last two mix what a cell has seen.
+const TINY: [(usize, usize, usize); 7] =
+    [(24, 2, 5), (48, 2, 3), (48, 1, 3), (96, 2, 3), (96, 1, 1), (128, 1, 1), (128, 1, 1)];
 
-/// Dense 3x3 convolutions, which small processors run at full speed. Given a width it ends at stride 8, the
-/// eighth convolution left out: a mark of a small picture is lost at 16.
+/// Dense convolutions, which small processors run at full speed. `width` replaces the last width.
 pub(super) fn tiny(width: Option<usize>) -> Vec<Vec<Layer>> {
-    let mut plan = TINY.to_vec();
-    if let Some(width) = width {
-        plan.pop();
-        plan.last_mut().expect("seven convolutions are left").0 = width;
-    }
+    let mut plan = TINY;
+    plan[TINY.len() - 1].0 = width.unwrap_or(plan[TINY.len() - 1].0);
     let mut blocks = vec![vec![Layer::Normalise { mean: [127.5; 3], std: [127.5; 3] }]];
     let mut inputs = 3;
-    for (index, (outputs, stride)) in plan.into_iter().enumerate() {
-        let conv = conv(&format!("conv{}", index + 1), inputs, outputs, 3, stride, Padding::Explicit(1));
+    for (index, (outputs, stride, kernel)) in plan.into_iter().enumerate() {
+        let padding = Padding::Explicit(kernel / 2);
+        let conv = conv(&format!("conv{}", index + 1), inputs, outputs, kernel, stride, padding);
         blocks.push(vec![Layer::Conv(conv), norm(&format!("bn{}", index + 1), outputs, EPS), Layer::Relu]);
         inputs = outputs;
     }

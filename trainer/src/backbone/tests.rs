@@ -30,16 +30,28 @@ fn vgg16s_convolutions_have_their_published_size() {
 
 #[test]
 fn tiny_is_cheap_enough_for_two_cores() {
-    let layers = trunk(Backbone::Tiny, Cut::Stride(8)).unwrap();
-    assert_eq!(shape(&layers, [3, 96, 96]), Ok(Shape::Maps([128, 12, 12])));
-    let cost = cost(&layers, [3, 96, 96]).unwrap();
-    assert!((60_000_000..100_000_000).contains(&cost.multiply_adds), "{}", cost.multiply_adds);
+    let layers = trunk(Backbone::Tiny, Cut::End).unwrap();
+    assert_eq!(shape(&layers, [3, 160, 160]), Ok(Shape::Maps([128, 20, 20])));
+    let cost = cost(&layers, [3, 160, 160]).unwrap();
+    assert!((85_000_000..100_000_000).contains(&cost.multiply_adds), "{}", cost.multiply_adds);
+}
+
+#[test]
+fn a_cell_of_tiny_sees_25_pixels() {
+    let (mut sees, mut jump) = (1, 1);
+    for layer in trunk(Backbone::Tiny, Cut::End).unwrap() {
+        if let Layer::Conv(conv) = layer {
+            sees += (conv.kernel[0] - 1) * jump;
+            jump *= conv.stride;
+        }
+    }
+    assert_eq!((sees, jump), (25, 8));
 }
 
 #[test]
 fn cuts_give_the_maps_of_their_stride() {
     let cases = [
-        (Backbone::Tiny, Cut::Stride(16), [192, 14, 14]),
+        (Backbone::Tiny, Cut::Stride(8), [128, 28, 28]),
         (Backbone::Vgg16, Cut::Stride(16), [512, 14, 14]),
         (Backbone::Vgg16, Cut::Stride(8), [512, 28, 28]),
         (Backbone::Resnet18, Cut::Stride(16), [256, 14, 14]),

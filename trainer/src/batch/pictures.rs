@@ -16,7 +16,7 @@ pub const CACHE_BYTES: usize = 512 << 20;
 /// The two forms in which a picture is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Form {
-    /// For random changes: the whole picture, its shorter side at most one and a half inputs.
+    /// For random changes: the whole picture, what becomes the input's side at most one and a half inputs.
     Scaled,
     /// For evaluation: the network's input.
     Input,
@@ -62,12 +62,13 @@ impl Pictures {
         self.cached(path, Form::Input, |frame| network_frame(&frame, self.rule, self.side).0)
     }
 
-    /// The whole picture, its shorter side at most one and a half inputs: enough for random parts of it.
+    /// The whole picture, its shorter side (its longer one, where the rule pads) at most one and a half inputs: enough for
+    /// random parts of it.
     ///
     /// # Errors
     /// The picture does not decode.
     pub fn scaled(&self, path: &Path) -> Result<Arc<Frame>, PictureError> {
-        self.cached(path, Form::Scaled, |frame| shrunk(frame, self.side + self.side / 2))
+        self.cached(path, Form::Scaled, |frame| shrunk(frame, self.rule, self.side + self.side / 2))
     }
 
     fn cached(
@@ -94,23 +95,31 @@ impl Pictures {
     }
 }
 
-/// `frame`, or a smaller one whose shorter side is `shorter`.
-fn shrunk(frame: Frame, shorter: u32) -> Frame {
+/// `frame`, or a smaller one whose side that `rule` fits to the input is `side`.
+fn shrunk(frame: Frame, rule: ResizeRule, side: u32) -> Frame {
     let (width, height) = (frame.width(), frame.height());
-    let now = width.min(height);
-    if now <= shorter {
+    let now = match rule {
+        ResizeRule::Pad => width.max(height),
+        ResizeRule::Squash | ResizeRule::Crop => width.min(height),
+    };
+    if now <= side {
         return frame;
     }
-    let scaled =
-        |length: u32| ((u64::from(length) * u64::from(shorter) + u64::from(now) / 2) / u64::from(now)) as u32;
+    let scaled = |length: u32| {
+        let scaled = (u64::from(length) * u64::from(side) + u64::from(now) / 2) / u64::from(now);
+        scaled.max(1) as u32
+    };
     resize(&frame, frame.region(), scaled(width), scaled(height))
 }
 
 /// The samples that do not decode, each with its reason: to be told before training, not in the middle of it.
-/// What decodes is in the cache afterwards, as training needs it.
-pub fn unreadable(pictures: &Pictures, samples: &[Sample]) -> Vec<Skipped> {
+/// `read` says how they are needed, and so kept in the cache.
+pub fn unreadable(
+    samples: &[Sample],
+    read: impl Fn(&Path) -> Result<Arc<Frame>, PictureError> + Sync,
+) -> Vec<Skipped> {
     let refused = |sample: &Sample| {
-        let error = pictures.scaled(&sample.path).err()?;
+        let error = read(&sample.path).err()?;
         Some(Skipped { path: sample.path.clone(), reason: error.to_string() })
     };
     samples.par_iter().filter_map(refused).collect()
@@ -126,13 +135,16 @@ mod tests {
 
     #[test]
     fn only_larger_pictures_are_shrunk() {
-        for (from, to) in [
-            ((400, 200), (300, 150)),
-            ((200, 400), (150, 300)),
-            ((150, 900), (150, 900)),
-            ((20, 30), (20, 30)),
+        use ResizeRule::{Crop, Pad, Squash};
+        for (from, rule, to) in [
+            ((400, 200), Squash, (300, 150)),
+            ((200, 400), Crop, (150, 300)),
+            ((150, 900), Squash, (150, 900)),
+            ((150, 900), Pad, (25, 150)),
+            ((9000, 2), Pad, (150, 1)),
+            ((20, 30), Pad, (20, 30)),
         ] {
-            let frame = shrunk(blank(from.0, from.1), 150);
+            let frame = shrunk(blank(from.0, from.1), rule, 150);
             assert_eq!((frame.width(), frame.height()), to);
         }
     }

@@ -79,8 +79,12 @@ pub fn read(root: &Path) -> Result<Found, DatasetError> {
     let mut annotations = annotations(root, &part_ids)?;
     let (mut train, mut test) = (Vec::new(), Vec::new());
     let images = Table::read(root.join("images.txt"))?;
+    let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
     for row in images.rows() {
         let (id, name) = row.id_and_text("an image id and a path")?;
+        if !ids.insert(id) || !names.insert(name) {
+            return Err(row.error("an id and a path that no line above has"));
+        }
         let class = *classes.get(&id).ok_or_else(|| row.error("an image id of image_class_labels.txt"))?;
         let training =
             *is_training.get(&id).ok_or_else(|| row.error("an image id of train_test_split.txt"))?;
@@ -237,7 +241,7 @@ mod tests {
     fn drawn_birds_come_back_with_split_boxes_parts_and_marks() {
         let root = drawn();
         let dataset = read(root.path(), &rule()).unwrap();
-        assert_eq!(dataset.labels[..2], ["Ochre_crowned_Pipit", "Plum_crowned_Pipit"]);
+        assert_eq!(dataset.labels[..2], ["Amber_crowned_Warbler", "Plum_crowned_Warbler"]);
         assert_eq!(dataset.parts, Part::ALL.map(Part::name));
         assert_eq!([dataset.train.len(), dataset.validation.len(), dataset.test.len()], [16, 8, 8]);
         assert!(dataset.test.iter().all(|sample| {
@@ -318,7 +322,7 @@ mod tests {
     #[test]
     fn a_missing_picture_is_reported_and_the_rest_is_read() {
         let root = drawn();
-        let gone = root.path().join("images/001.Ochre_crowned_Pipit/Ochre_crowned_Pipit_0002.jpg");
+        let gone = root.path().join("images/001.Amber_crowned_Warbler/Amber_crowned_Warbler_0002.jpg");
         std::fs::remove_file(&gone).unwrap();
         let dataset = read(root.path(), &rule()).unwrap();
         assert_eq!(dataset.skipped.len(), 1);

@@ -17,14 +17,6 @@ pub enum DatasetError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The system cannot write the split's file.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
     /// Fewer than two classes.
     #[error(
         "{} has {actual} class folder(s) with pictures, a classifier needs at least 2: make one folder a class, with its \
@@ -63,10 +55,23 @@ pub enum DatasetError {
         /// The classes.
         names: Vec<String>,
     },
-    /// A class folder's name is not Unicode.
-    #[error("the folder name {} is not valid Unicode: rename it", path.display())]
+    /// Folders that look like splits, under names that are not known as such.
+    #[error(
+        "{} has the folders {first:?} and {second:?} with the same class folders in each: if they are splits, call \
+         them train, val and test", path.display()
+    )]
+    HiddenSplits {
+        /// The data set's folder.
+        path: PathBuf,
+        /// One.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A folder's or file's name is not Unicode.
+    #[error("the name {} is not valid Unicode: rename it", path.display())]
     Name {
-        /// The folder.
+        /// The folder or file.
         path: PathBuf,
     },
     /// A line of a CUB table does not say what it should.

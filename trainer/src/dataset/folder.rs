@@ -1,6 +1,7 @@
 //! Class folders, plain or below split folders.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::{DatasetError, Found, Sample, Skipped};
@@ -29,6 +30,7 @@ pub fn read(root: &Path) -> Result<Found, DatasetError> {
     let (splits, others) = split_folders(&folders, &mut skipped)?;
     let Some(train) = splits.train else {
         skip_all(&mut skipped, files, "it lies beside the class folders: it has no class");
+        refuse_hidden_splits(root, &folders)?;
         let classes = classes_of(folders, &mut skipped)?;
         return Ok(found(classes, None, None, skipped));
     };
@@ -84,9 +86,9 @@ fn split_folders(
     for folder in folders {
         let name = folder.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
         let place = match name.as_str() {
-            "train" | "training" => &mut splits.train,
-            "val" | "valid" | "validation" => &mut splits.validation,
-            "test" => &mut splits.test,
+            "train" | "training" | "training_set" => &mut splits.train,
+            "val" | "valid" | "validation" | "validation_set" => &mut splits.validation,
+            "test" | "testing" | "test_set" => &mut splits.test,
             _ => {
                 others.push(folder.clone());
                 continue;
@@ -106,6 +108,27 @@ fn split_folders(
         splits.train = None;
     }
     Ok((splits, others))
+}
+
+/// Two folders that both hold the same class folders are splits under names that are not known, not two classes.
+fn refuse_hidden_splits(root: &Path, folders: &[PathBuf]) -> Result<(), DatasetError> {
+    let mut seen: BTreeMap<Vec<OsString>, &PathBuf> = BTreeMap::new();
+    for folder in folders {
+        let (inner, files) = entries(folder, &mut Vec::new())?;
+        if !files.is_empty() || inner.len() < 2 {
+            continue;
+        }
+        let mut names: Vec<OsString> =
+            inner.iter().filter_map(|path| path.file_name().map(OsString::from)).collect();
+        names.sort();
+        if let Some(first) = seen.insert(names, folder) {
+            let [first, second] = [first, folder].map(|path| {
+                path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+            });
+            return Err(DatasetError::HiddenSplits { path: root.to_owned(), first, second });
+        }
+    }
+    Ok(())
 }
 
 fn skip_all(skipped: &mut Vec<Skipped>, paths: Vec<PathBuf>, reason: &str) {

@@ -1,13 +1,10 @@
 //! Which pictures are held out: stratified, seeded, whole groups, written down.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-use fieldmark::file::write_whole;
 use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use super::{Dataset, DatasetError, Sample};
 use crate::random::stream;
@@ -201,11 +198,9 @@ fn counts(samples: &[Sample], group: &[usize]) -> Counts {
     counts
 }
 
-/// Writes which picture is in which split, and what was skipped, as JSON.
-///
-/// # Errors
-/// The operating system's, with the path.
-pub fn write_split(dataset: &Dataset, path: &Path) -> Result<(), DatasetError> {
+/// What a run remembers of a data set, to be found again: where it is, its hash, which picture is in which split, and
+/// what is not used.
+pub fn split_record(dataset: &Dataset) -> Value {
     let names =
         |samples: &[Sample]| samples.iter().map(|sample| dataset.name(&sample.path)).collect::<Vec<_>>();
     let skipped = dataset
@@ -214,19 +209,16 @@ pub fn write_split(dataset: &Dataset, path: &Path) -> Result<(), DatasetError> {
         .map(|skipped| json!({ "file": dataset.name(&skipped.path), "reason": skipped.reason }));
     // Absolute, so that the run can be read from any folder.
     let folder = std::path::absolute(&dataset.root).unwrap_or_else(|_| dataset.root.clone());
-    let lists = json!({
+    json!({
         "schema": 1,
-        "folder": folder,
+        "folder": folder.to_string_lossy(),
         "dataset": dataset.hash,
         "labels": dataset.labels,
         "train": names(&dataset.train),
         "validation": names(&dataset.validation),
         "test": names(&dataset.test),
         "skipped": skipped.collect::<Vec<_>>(),
-    });
-    let text = format!("{lists:#}\n");
-    write_whole(path, text.as_bytes())
-        .map_err(|source| DatasetError::Write { path: PathBuf::from(path), source })
+    })
 }
 
 #[cfg(test)]
@@ -335,9 +327,7 @@ mod tests {
             skipped: Vec::new(),
             hash: "abc".into(),
         };
-        let path = root.path().join("split.json");
-        write_split(&dataset, &path).unwrap();
-        let lists: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let lists = split_record(&dataset);
         let mut names: Vec<String> = ["train", "validation", "test"]
             .into_iter()
             .flat_map(|split| lists[split].as_array().unwrap().clone())

@@ -78,9 +78,9 @@ fn board_maps(maps: &Tensor) -> Vec<Array3<f32>> {
 fn each_class_layer_gives_maps_of_its_width_and_stride() {
     let cases = [
         (Backbone::Tiny, ClassLayer::Project { stride: 8 }, 4, [12, 4, 4]),
-        (Backbone::Tiny, ClassLayer::Project { stride: 16 }, 4, [12, 2, 2]),
+        (Backbone::Tiny, ClassLayer::Project { stride: 4 }, 4, [12, 8, 8]),
         (Backbone::Tiny, ClassLayer::Native, 4, [12, 4, 4]),
-        (Backbone::Tiny, ClassLayer::Allot, 5, [192, 2, 2]),
+        (Backbone::Tiny, ClassLayer::Allot, 5, [128, 4, 4]),
         (Backbone::Resnet18, ClassLayer::Project { stride: 8 }, 4, [12, 4, 4]),
         (Backbone::Resnet18, ClassLayer::Project { stride: 16 }, 4, [12, 2, 2]),
         (Backbone::Resnet18, ClassLayer::Native, 4, [12, 2, 2]),
@@ -108,7 +108,7 @@ fn channels_that_do_not_divide_are_shared_out_with_the_larger_groups_last() {
 fn a_native_layer_is_the_backbones_last_convolution_at_classes_times_xi() {
     let network = build(&config(Backbone::Tiny, ClassLayer::Native), 4, 32, 1).unwrap();
     assert_eq!(network.layout, Layout::uniform(4, 3).unwrap());
-    assert_eq!(network.params.get("conv7.weight").unwrap().dims(), [12, 128, 3, 3]);
+    assert_eq!(network.params.get("conv7.weight").unwrap().dims(), [12, 128, 1, 1]);
     assert!(network.params.get("class_aligned.conv.weight").is_err());
 }
 
@@ -185,8 +185,8 @@ fn parts_that_do_not_fit_are_refused_with_what_to_change() {
         (refusal(Backbone::Tiny, ClassLayer::Project { stride: 32 }, 4, 32), "tiny has no maps of stride 32"),
         (refusal(Backbone::Resnet50, ClassLayer::Native, 5, 32), "a multiple of 4, not 15"),
         (
-            refusal(Backbone::Tiny, ClassLayer::Allot, 193, 32),
-            "192 channels cannot give each of 193 classes one",
+            refusal(Backbone::Tiny, ClassLayer::Allot, 129, 32),
+            "128 channels cannot give each of 129 classes one",
         ),
         (refusal(Backbone::Tiny, ClassLayer::Native, 0, 32), "at least 1 class"),
     ];

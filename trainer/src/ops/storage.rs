@@ -135,7 +135,10 @@ pub fn keep_freed_memory() {
         const MMAP_THRESHOLD: i32 = -3;
         // SAFETY: mallopt only sets the allocator's own limits, from any thread.
         unsafe {
-            mallopt(MMAP_THRESHOLD, 1 << 30);
+            // Older versions take no threshold above 32 MiB, and setting any other limit would freeze it at 128 KiB.
+            if mallopt(MMAP_THRESHOLD, 1 << 30) == 0 && mallopt(MMAP_THRESHOLD, 32 << 20) == 0 {
+                return;
+            }
             mallopt(TRIM_THRESHOLD, i32::MAX);
             mallopt(TOP_PAD, 64 << 20);
         }

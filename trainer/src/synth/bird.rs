@@ -6,7 +6,7 @@ use tiny_skia::{Mask, Pixmap, Point, Transform};
 use super::head::{EYE, draw_head};
 use super::paint::{arc, colour, curve, darker, fill, inside, layer, polygon, stroke};
 use super::pose::{HIP, Pose};
-use super::species::{Breast, Part, Rgb, Species, TailShape};
+use super::species::{Breast, Part, Plumage, Rgb, Species, TailShape};
 
 /// A part's place in the picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,14 +22,14 @@ pub struct Region {
 }
 
 /// A `side * side` layer with the bird alone.
-pub fn bird(species: &Species, pose: &Pose, side: u32, rng: &mut impl Rng) -> Pixmap {
+pub fn bird(species: &Species, plumage: &Plumage, pose: &Pose, side: u32, rng: &mut impl Rng) -> Pixmap {
     let mut target = layer(side);
-    draw_leg(&mut target, species, pose, 0);
-    draw_tail(&mut target, species, pose);
-    draw_body(&mut target, species, pose, rng);
-    draw_leg(&mut target, species, pose, 1);
-    draw_wing(&mut target, species, pose);
-    draw_head(&mut target, species, pose.head);
+    draw_leg(&mut target, plumage.legs, pose, 0);
+    draw_tail(&mut target, species, plumage.tail, pose);
+    draw_body(&mut target, species, plumage, pose, rng);
+    draw_leg(&mut target, plumage.legs, pose, 1);
+    draw_wing(&mut target, species, plumage.wing, pose);
+    draw_head(&mut target, species, plumage, pose.head);
     target
 }
 
@@ -59,11 +59,11 @@ pub fn regions(species: &Species, pose: &Pose) -> Vec<Region> {
         .collect()
 }
 
-fn draw_leg(target: &mut Pixmap, species: &Species, pose: &Pose, which: usize) {
+fn draw_leg(target: &mut Pixmap, legs: Rgb, pose: &Pose, which: usize) {
     let mut hip = Point::from_xy(HIP.0 + [-0.1, 0.16][which], HIP.1 - 0.15);
     pose.body.map_point(&mut hip);
     let foot = pose.feet[which];
-    let rgb = if which == 0 { darker(species.legs, 0.25) } else { species.legs };
+    let rgb = if which == 0 { darker(legs, 0.25) } else { legs };
     let pen = colour(rgb, 1.0);
     let leg = polygon(&[(hip.x, hip.y), (foot.x, foot.y)]);
     stroke(target, &leg, pen, 0.09 * pose.unit, Transform::identity(), None);
@@ -83,35 +83,28 @@ fn tail_length(shape: TailShape) -> f32 {
     }
 }
 
-fn draw_tail(target: &mut Pixmap, species: &Species, pose: &Pose) {
+fn draw_tail(target: &mut Pixmap, species: &Species, rgb: Rgb, pose: &Pose) {
     let length = tail_length(species.tail);
     let (outline, half) = match species.tail {
         TailShape::Square => {
             (polygon(&[(0.2, -0.18), (-length, -0.2), (-length - 0.04, 0.2), (0.2, 0.18)]), 0.2)
         }
         TailShape::Forked => {
-            let points = [(0.2, -0.18), (-length, -0.44), (-0.55, 0.0), (-length, 0.44), (0.2, 0.18)];
+            let points = [(0.2, -0.18), (-length, -0.52), (-0.5, 0.0), (-length, 0.52), (0.2, 0.18)];
             (polygon(&points), 0.3)
         }
         TailShape::Fan => {
-            let end = [(-length - 0.12, -0.34), (-length - 0.12, 0.34), (-0.84 * length, 0.5)];
+            let end = [(-length - 0.14, -0.4), (-length - 0.14, 0.4), (-0.84 * length, 0.6)];
             let root = [(-0.3, 0.22), (0.0, 0.18), (0.2, 0.18)];
-            let top = [(0.0, -0.18), (-0.3, -0.22), (-0.84 * length, -0.5)];
-            (curve((0.2, -0.18), &[top, end, root]), 0.42)
+            let top = [(0.0, -0.18), (-0.3, -0.22), (-0.84 * length, -0.6)];
+            (curve((0.2, -0.18), &[top, end, root]), 0.48)
         }
     };
-    fill(target, &outline, colour(species.tail_colour, 1.0), pose.tail, None);
+    fill(target, &outline, colour(rgb, 1.0), pose.tail, None);
     let clip = inside(target, &outline, pose.tail);
     for share in [-0.5, 0.0, 0.5] {
         let feather = polygon(&[(0.0, 0.1 * share), (-length, half * 1.3 * share)]);
-        stroke(
-            target,
-            &feather,
-            colour(darker(species.tail_colour, 0.45), 0.7),
-            0.035,
-            pose.tail,
-            Some(&clip),
-        );
+        stroke(target, &feather, colour(darker(rgb, 0.45), 0.7), 0.035, pose.tail, Some(&clip));
     }
     if let Some(band) = species.tail_band {
         let band_outline = polygon(&[(-0.62, -0.6), (-0.9, -0.6), (-0.9, 0.6), (-0.62, 0.6)]);
@@ -119,7 +112,7 @@ fn draw_tail(target: &mut Pixmap, species: &Species, pose: &Pose) {
     }
 }
 
-fn draw_body(target: &mut Pixmap, species: &Species, pose: &Pose, rng: &mut impl Rng) {
+fn draw_body(target: &mut Pixmap, species: &Species, plumage: &Plumage, pose: &Pose, rng: &mut impl Rng) {
     let outline = curve(
         (0.72, -0.62),
         &[
@@ -129,7 +122,7 @@ fn draw_body(target: &mut Pixmap, species: &Species, pose: &Pose, rng: &mut impl
             [(0.72, 0.62), (1.16, 0.3), (1.3, -0.4)],
         ],
     );
-    fill(target, &outline, colour(species.back, 1.0), pose.body, None);
+    fill(target, &outline, colour(plumage.back, 1.0), pose.body, None);
     let clip = inside(target, &outline, pose.body);
     let under = curve(
         (1.6, -0.42),
@@ -139,7 +132,7 @@ fn draw_body(target: &mut Pixmap, species: &Species, pose: &Pose, rng: &mut impl
             [(-1.3, 0.9), (1.6, 0.9), (1.6, -0.42)],
         ],
     );
-    fill(target, &under, colour(species.belly, 1.0), pose.body, Some(&clip));
+    fill(target, &under, colour(plumage.belly, 1.0), pose.body, Some(&clip));
     draw_shadow(target, pose, &clip);
     if let Breast::Streaks(rgb) = species.breast {
         draw_streaks(target, rgb, pose, &clip, rng);
@@ -166,7 +159,7 @@ fn draw_streaks(target: &mut Pixmap, rgb: Rgb, pose: &Pose, clip: &Mask, rng: &m
     }
 }
 
-fn draw_wing(target: &mut Pixmap, species: &Species, pose: &Pose) {
+fn draw_wing(target: &mut Pixmap, species: &Species, rgb: Rgb, pose: &Pose) {
     let outline = curve(
         (0.08, -0.1),
         &[
@@ -175,15 +168,15 @@ fn draw_wing(target: &mut Pixmap, species: &Species, pose: &Pose) {
             [(0.05, 0.36), (0.2, 0.1), (0.08, -0.1)],
         ],
     );
-    fill(target, &outline, colour(species.wing, 1.0), pose.wing, None);
+    fill(target, &outline, colour(rgb, 1.0), pose.wing, None);
     let clip = inside(target, &outline, pose.wing);
-    let line = colour(darker(species.wing, 0.5), 0.75);
+    let line = colour(darker(rgb, 0.5), 0.75);
     for (start, end) in
         [((-0.62, 0.36), (-1.7, 0.24)), ((-0.66, 0.2), (-1.66, 0.17)), ((-0.66, 0.04), (-1.5, 0.08))]
     {
         stroke(target, &arc(start, (-1.1, start.1 + 0.02), end), line, 0.035, pose.wing, Some(&clip));
     }
-    stroke(target, &outline, colour(darker(species.wing, 0.6), 0.5), 0.03, pose.wing, None);
+    stroke(target, &outline, colour(darker(rgb, 0.6), 0.5), 0.03, pose.wing, None);
     if let Some(bars) = species.wing_bars {
         for x in [-0.36, -0.72] {
             let bar = arc((x - 0.1, -0.5), (x + 0.16, 0.05), (x - 0.02, 0.6));

@@ -3,20 +3,16 @@
 use tiny_skia::{Path, Pixmap, Transform};
 
 use super::paint::{arc, circle, colour, curve, darker, fill, inside, mixed, stroke};
-use super::species::{BillShape, Species};
+use super::species::{BillShape, Plumage, Species};
 
 /// The eye in the head's measure.
 pub const EYE: (f32, f32) = (0.3, -0.14);
 
 /// The head over what is painted.
-pub fn draw_head(target: &mut Pixmap, species: &Species, head: Transform) {
-    draw_bill(target, species, head);
-    if species.crest {
-        let rgb = darker(species.crown.unwrap_or(species.head), 0.12);
-        fill(target, &crest(), colour(rgb, 1.0), head, None);
-    }
+pub fn draw_head(target: &mut Pixmap, species: &Species, plumage: &Plumage, head: Transform) {
+    draw_bill(target, species, plumage, head);
     let skull = circle(0.0, 0.0, 1.0);
-    fill(target, &skull, colour(species.head, 1.0), head, None);
+    fill(target, &skull, colour(plumage.head, 1.0), head, None);
     let clip = inside(target, &skull, head);
     let marks = [
         (species.crown, cap()),
@@ -28,19 +24,7 @@ pub fn draw_head(target: &mut Pixmap, species: &Species, head: Transform) {
             fill(target, &outline, colour(rgb, 1.0), head, Some(&clip));
         }
     }
-    draw_eye(target, species, head);
-}
-
-/// Feathers that stand up behind the crown.
-fn crest() -> Path {
-    curve(
-        (0.55, -0.75),
-        &[
-            [(0.2, -1.3), (-0.5, -1.5), (-1.15, -1.42)],
-            [(-0.95, -1.05), (-0.95, -0.7), (-0.85, -0.3)],
-            [(-0.3, -0.4), (0.2, -0.5), (0.55, -0.75)],
-        ],
-    )
+    draw_eye(target, species, plumage, head);
 }
 
 /// The crown, down to above the eye.
@@ -68,21 +52,22 @@ fn eye_stripe() -> Path {
     )
 }
 
-fn draw_eye(target: &mut Pixmap, species: &Species, head: Transform) {
+fn draw_eye(target: &mut Pixmap, species: &Species, plumage: &Plumage, head: Transform) {
     let ring = if species.eye_stripe.is_some() {
         [120, 104, 70]
     } else {
-        mixed(species.head, [236, 230, 214], 0.45)
+        mixed(plumage.head, [236, 230, 214], 0.45)
     };
     fill(target, &circle(EYE.0, EYE.1, 0.235), colour(ring, 1.0), head, None);
     fill(target, &circle(EYE.0, EYE.1, 0.185), colour([22, 16, 14], 1.0), head, None);
     fill(target, &circle(EYE.0 + 0.06, EYE.1 - 0.07, 0.065), colour([255, 255, 255], 0.95), head, None);
 }
 
-fn draw_bill(target: &mut Pixmap, species: &Species, head: Transform) {
+fn draw_bill(target: &mut Pixmap, species: &Species, plumage: &Plumage, head: Transform) {
     let (outline, gape) = bill(species.bill);
-    fill(target, &outline, colour(species.bill_colour, 1.0), head, None);
-    stroke(target, &gape, colour(darker(species.bill_colour, 0.5), 0.8), 0.05, head, None);
+    let rgb = species.bill_colour.unwrap_or(plumage.bill);
+    fill(target, &outline, colour(rgb, 1.0), head, None);
+    stroke(target, &gape, colour(darker(rgb, 0.5), 0.8), 0.05, head, None);
 }
 
 /// A bill's outline, and the line where it opens.

@@ -1,4 +1,4 @@
-//! The species as data: look-alike pairs, each written as one bird and what the two do differently.
+//! The species as data: the marks that tell each, and the plumages that any of them may wear.
 
 /// Red, green, blue.
 pub type Rgb = [u8; 3];
@@ -91,25 +91,11 @@ pub enum Breast {
     Streaks(Rgb),
 }
 
-/// What a species looks like. Optional colours are marks that it may lack.
+/// The marks that tell a species: all else of a bird is plumage, which says nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Species {
     /// English name, words joined by underscores: safe as a file name.
     pub name: &'static str,
-    /// Height of the body over the default's: 1 is a sparrow.
-    pub plumpness: f32,
-    /// Whether crown feathers stand up.
-    pub crest: bool,
-    /// Head, where no mark covers it.
-    pub head: Rgb,
-    /// Upper side of the body.
-    pub back: Rgb,
-    /// Under side of the body.
-    pub belly: Rgb,
-    /// Folded wing.
-    pub wing: Rgb,
-    /// Legs and feet.
-    pub legs: Rgb,
     /// Crown patch.
     pub crown: Option<Rgb>,
     /// Stripe through the eye.
@@ -118,146 +104,124 @@ pub struct Species {
     pub throat: Option<Rgb>,
     /// Form of the bill.
     pub bill: BillShape,
-    /// Colour of the bill.
-    pub bill_colour: Rgb,
+    /// Colour of the bill, where it is a mark.
+    pub bill_colour: Option<Rgb>,
     /// Two bars across the wing.
     pub wing_bars: Option<Rgb>,
     /// Marks on the breast.
     pub breast: Breast,
     /// Form of the tail.
     pub tail: TailShape,
-    /// Colour of the tail.
-    pub tail_colour: Rgb,
     /// Band near the tail's end.
     pub tail_band: Option<Rgb>,
 }
 
+/// What birds of any species wear, by age, sex and season.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plumage {
+    /// Head, where no mark covers it.
+    pub head: Rgb,
+    /// Upper side of the body.
+    pub back: Rgb,
+    /// Under side of the body.
+    pub belly: Rgb,
+    /// Folded wing.
+    pub wing: Rgb,
+    /// Tail.
+    pub tail: Rgb,
+    /// Bill, where its colour is no mark.
+    pub bill: Rgb,
+    /// Legs and feet.
+    pub legs: Rgb,
+}
+
 const BLACK: Rgb = [28, 26, 30];
 const WHITE: Rgb = [246, 244, 236];
-const SLATE: Rgb = [66, 70, 80];
+const AMBER: Rgb = [240, 160, 30];
+const RUBY: Rgb = [200, 34, 44];
 
-const PIPIT: Species = Species {
+/// No mark at all.
+const PLAIN: Species = Species {
     name: "",
-    plumpness: 1.0,
-    crest: false,
-    head: [168, 138, 104],
-    back: [138, 108, 78],
-    belly: [232, 214, 178],
-    wing: [110, 84, 60],
-    legs: [196, 140, 110],
     crown: None,
     eye_stripe: None,
     throat: None,
     bill: BillShape::Straight,
-    bill_colour: [80, 66, 56],
+    bill_colour: None,
     wing_bars: None,
     breast: Breast::Plain,
     tail: TailShape::Square,
-    tail_colour: [100, 76, 56],
     tail_band: None,
 };
 
-const TANAGER: Species = Species {
-    head: [206, 190, 62],
-    back: [118, 142, 52],
-    belly: [238, 216, 84],
-    wing: [88, 108, 50],
-    legs: [90, 84, 78],
-    bill_colour: SLATE,
-    tail_colour: [92, 108, 48],
-    ..PIPIT
-};
-
-const THRUSH: Species = Species {
-    plumpness: 1.12,
-    head: [150, 152, 158],
-    back: [124, 126, 136],
-    belly: [196, 196, 198],
-    wing: [98, 102, 112],
-    tail_colour: [88, 92, 102],
-    legs: [110, 92, 84],
-    ..PIPIT
-};
-
-const HONEYCREEPER: Species = Species {
-    plumpness: 0.92,
-    head: [58, 104, 190],
-    back: [62, 100, 178],
-    belly: [222, 226, 234],
-    wing: [74, 104, 168],
-    tail_colour: [34, 56, 116],
-    bill_colour: BLACK,
-    legs: [70, 66, 72],
-    ..PIPIT
-};
-
-const FLYCATCHER: Species = Species {
-    crest: true,
-    head: [96, 104, 84],
-    back: [98, 108, 84],
-    belly: [226, 222, 168],
-    wing: [58, 62, 54],
-    tail_colour: [66, 70, 58],
-    bill_colour: [52, 46, 44],
-    legs: [60, 56, 56],
-    ..PIPIT
-};
-
-const BUNTING: Species = Species {
-    plumpness: 1.08,
-    head: [170, 88, 52],
-    back: [156, 84, 50],
-    belly: [244, 236, 220],
-    wing: [112, 66, 44],
-    tail_colour: [104, 62, 42],
-    bill: BillShape::Cone,
-    bill_colour: [120, 108, 100],
-    ..PIPIT
-};
-
-const SWALLOW_TIT: Species = Species {
-    plumpness: 0.94,
-    head: BLACK,
-    back: [38, 38, 48],
-    belly: [236, 150, 92],
-    wing: [48, 48, 60],
-    tail_colour: [40, 40, 52],
-    bill_colour: BLACK,
-    legs: [64, 58, 60],
-    ..PIPIT
-};
-
-const GROSBEAK: Species = Species {
-    plumpness: 1.14,
-    head: [190, 52, 58],
-    back: [146, 44, 52],
-    belly: [222, 120, 116],
-    wing: [84, 36, 42],
-    tail_colour: [74, 34, 40],
-    bill: BillShape::Cone,
-    bill_colour: [214, 196, 160],
-    legs: [120, 90, 84],
-    ..PIPIT
-};
-
-/// The species, look-alikes side by side: 0 and 1, 2 and 3, ...
+/// The species, look-alikes side by side: 0 and 1, 2 and 3, ... They differ in the form or colour of one part; the
+/// last two, of two parts.
 pub const SPECIES: [Species; 16] = [
-    Species { name: "Ochre_crowned_Pipit", crown: Some([240, 160, 30]), ..PIPIT },
-    Species { name: "Plum_crowned_Pipit", crown: Some([104, 34, 112]), ..PIPIT },
-    Species { name: "Masked_Tanager", eye_stripe: Some(BLACK), ..TANAGER },
-    Species { name: "Open_faced_Tanager", ..TANAGER },
-    Species { name: "Coral_billed_Thrush", bill_colour: [240, 86, 44], ..THRUSH },
-    Species { name: "Slate_billed_Thrush", bill_colour: [50, 54, 66], ..THRUSH },
-    Species { name: "Sickle_billed_Honeycreeper", bill: BillShape::Sickle, ..HONEYCREEPER },
-    Species { name: "Stub_billed_Honeycreeper", bill: BillShape::Cone, ..HONEYCREEPER },
-    Species { name: "Bar_winged_Flycatcher", wing_bars: Some(WHITE), ..FLYCATCHER },
-    Species { name: "Plain_winged_Flycatcher", ..FLYCATCHER },
-    Species { name: "Streaked_Marsh_Bunting", breast: Breast::Streaks([70, 40, 28]), ..BUNTING },
-    Species { name: "Clear_breasted_Marsh_Bunting", ..BUNTING },
-    Species { name: "Fork_tailed_Swallow_Tit", tail: TailShape::Forked, ..SWALLOW_TIT },
-    Species { name: "Fan_tailed_Swallow_Tit", tail: TailShape::Fan, ..SWALLOW_TIT },
-    Species { name: "Band_tailed_Grosbeak", tail_band: Some(WHITE), throat: Some(BLACK), ..GROSBEAK },
-    Species { name: "Dusky_tailed_Grosbeak", ..GROSBEAK },
+    Species { name: "Amber_crowned_Warbler", crown: Some(AMBER), ..PLAIN },
+    Species { name: "Plum_crowned_Warbler", crown: Some([104, 34, 112]), ..PLAIN },
+    Species { name: "Black_masked_Warbler", eye_stripe: Some(BLACK), ..PLAIN },
+    Species { name: "White_masked_Warbler", eye_stripe: Some(WHITE), ..PLAIN },
+    Species { name: "Coral_billed_Warbler", bill_colour: Some([240, 70, 40]), ..PLAIN },
+    Species { name: "Lemon_billed_Warbler", bill_colour: Some([248, 222, 60]), ..PLAIN },
+    Species { name: "Sickle_billed_Warbler", bill: BillShape::Sickle, ..PLAIN },
+    Species { name: "Stub_billed_Warbler", bill: BillShape::Cone, ..PLAIN },
+    Species { name: "White_barred_Warbler", wing_bars: Some(WHITE), ..PLAIN },
+    Species { name: "Amber_barred_Warbler", wing_bars: Some(AMBER), ..PLAIN },
+    Species { name: "Dark_streaked_Warbler", breast: Breast::Streaks(BLACK), ..PLAIN },
+    Species { name: "Ruby_streaked_Warbler", breast: Breast::Streaks(RUBY), ..PLAIN },
+    Species { name: "Fork_tailed_Warbler", tail: TailShape::Forked, ..PLAIN },
+    Species { name: "Fan_tailed_Warbler", tail: TailShape::Fan, ..PLAIN },
+    Species { name: "Black_bibbed_Warbler", throat: Some(BLACK), tail_band: Some(WHITE), ..PLAIN },
+    Species { name: "Ruby_bibbed_Warbler", throat: Some(RUBY), tail_band: Some(AMBER), ..PLAIN },
+];
+
+/// The plumages: brown, olive, grey, blue, chestnut. Every mark can be seen on each.
+pub const PLUMAGES: [Plumage; 5] = [
+    Plumage {
+        head: [168, 138, 104],
+        back: [138, 108, 78],
+        belly: [232, 214, 178],
+        wing: [110, 84, 60],
+        tail: [100, 76, 56],
+        bill: [70, 60, 56],
+        legs: [196, 140, 110],
+    },
+    Plumage {
+        head: [134, 144, 78],
+        back: [112, 126, 62],
+        belly: [226, 220, 160],
+        wing: [84, 96, 52],
+        tail: [86, 96, 54],
+        bill: [62, 60, 56],
+        legs: [90, 84, 78],
+    },
+    Plumage {
+        head: [150, 152, 158],
+        back: [124, 126, 136],
+        belly: [206, 206, 208],
+        wing: [98, 102, 112],
+        tail: [88, 92, 102],
+        bill: [66, 70, 80],
+        legs: [110, 92, 84],
+    },
+    Plumage {
+        head: [84, 124, 190],
+        back: [74, 110, 176],
+        belly: [222, 226, 234],
+        wing: [70, 98, 156],
+        tail: [50, 76, 132],
+        bill: [50, 52, 62],
+        legs: [70, 66, 72],
+    },
+    Plumage {
+        head: [160, 100, 70],
+        back: [148, 90, 60],
+        belly: [244, 232, 212],
+        wing: [112, 70, 50],
+        tail: [104, 66, 48],
+        bill: [84, 74, 70],
+        legs: [120, 96, 84],
+    },
 ];
 
 /// The species that `species` (an index) is easily taken for.
@@ -268,16 +232,14 @@ pub fn look_alike(species: usize) -> usize {
 /// The parts in which two species differ.
 pub fn field_marks(a: &Species, b: &Species) -> Vec<Part> {
     let differs = |part: &Part| match part {
-        Part::Crown => a.crown != b.crown || a.crest != b.crest,
+        Part::Crown => a.crown != b.crown,
         Part::Eye => a.eye_stripe != b.eye_stripe,
         Part::Bill => (a.bill, a.bill_colour) != (b.bill, b.bill_colour),
         Part::Throat => a.throat != b.throat,
         Part::Breast => a.breast != b.breast,
-        Part::Wing => (a.wing, a.wing_bars) != (b.wing, b.wing_bars),
-        Part::Tail => (a.tail, a.tail_colour, a.tail_band) != (b.tail, b.tail_colour, b.tail_band),
-        Part::Belly => a.belly != b.belly,
-        Part::Back => a.back != b.back,
-        Part::Legs => a.legs != b.legs,
+        Part::Wing => a.wing_bars != b.wing_bars,
+        Part::Tail => (a.tail, a.tail_band) != (b.tail, b.tail_band),
+        Part::Belly | Part::Back | Part::Legs => false,
     };
     Part::ALL.into_iter().filter(differs).collect()
 }
@@ -287,22 +249,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn look_alikes_differ_by_one_or_two_field_marks_only() {
+    fn look_alikes_differ_by_one_or_two_field_marks() {
         for (index, species) in SPECIES.iter().enumerate() {
-            let other = &SPECIES[look_alike(index)];
-            let marks = field_marks(species, other);
+            let marks = field_marks(species, &SPECIES[look_alike(index)]);
             assert!((1..=2).contains(&marks.len()), "{}: {marks:?}", species.name);
-            let rest = Species { name: other.name, head: other.head, plumpness: other.plumpness, ..*species };
-            assert_eq!(field_marks(&rest, species), [], "a mark depends on name, head or build");
-            assert_eq!((species.head, species.plumpness), (other.head, other.plumpness), "{}", species.name);
+            assert_eq!(
+                marks,
+                field_marks(species, &PLAIN),
+                "{} has a mark that its look-alike shares",
+                species.name
+            );
         }
     }
 
     #[test]
-    fn species_of_different_pairs_differ_in_their_body() {
+    fn no_two_species_have_the_same_marks() {
         for (index, species) in SPECIES.iter().enumerate() {
-            for other in &SPECIES[(index | 1) + 1..] {
-                assert_ne!((species.head, species.belly), (other.head, other.belly));
+            for other in &SPECIES[index + 1..] {
+                assert_ne!(field_marks(species, other), [], "{} and {}", species.name, other.name);
             }
         }
     }

@@ -48,7 +48,7 @@ pub fn write_truth(out: &Path, plans: &[Plan], truths: &[Truth], classes: usize)
     table("field_marks.txt", field_mark_lines(classes))
 }
 
-/// A class's folder and name, as CUB writes them: `001.Ochre_crowned_Pipit`.
+/// A class's folder and name, as CUB writes them: `001.Amber_crowned_Warbler`.
 pub fn folder(class: usize) -> String {
     format!("{:03}.{}", class + 1, SPECIES[class].name)
 }

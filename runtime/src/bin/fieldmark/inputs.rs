@@ -136,7 +136,11 @@ fn sorted_names(folder: &Path, seen: &mut BTreeSet<PathBuf>) -> io::Result<BTree
     names.filter(|name| name.as_ref().map_or(true, |name| visible(name))).collect()
 }
 
+/// Overlays that this program wrote are not pictures to name.
 fn has_picture_name(path: &Path) -> bool {
+    if path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(b".marks.png")) {
+        return false;
+    }
     let is =
         |extension: &OsStr| ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known));
     path.extension().is_some_and(is)

@@ -154,7 +154,7 @@ fn plain(value: &Value) -> String {
     const LONGEST: usize = 96;
     let line = match value {
         Value::String(text) => printable(text),
-        other => other.to_string(),
+        other => printable(&other.to_string()),
     };
     match line.char_indices().nth(LONGEST) {
         None => line,

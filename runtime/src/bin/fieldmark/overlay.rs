@@ -8,7 +8,7 @@ mod heat;
 mod legend;
 mod picture;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use embedded_graphics::pixelcolor::{Rgb888, RgbColor, WebColors};
 use fieldmark::engine::Prediction;
@@ -43,12 +43,19 @@ fn colour(number: usize) -> Rgb888 {
 /// The file name for each picture's overlay, by its stem: `robin.marks.png`, and `robin-2.marks.png` for
 /// the second of that stem. File systems that take `Robin` and `robin` for one are reckoned with.
 pub fn overlay_names(stems: impl Iterator<Item = String>) -> Vec<String> {
-    let mut taken = BTreeSet::new();
+    let (mut taken, mut last) = (BTreeSet::new(), BTreeMap::new());
     let mut name = |stem: String| {
-        let numbered = (2..).map(|number| format!("{stem}-{number}"));
-        let mut names = std::iter::once(stem.clone()).chain(numbered);
-        let free = names.find(|name| taken.insert(name.to_lowercase()));
-        format!("{}.marks.png", free.unwrap_or(stem))
+        if taken.insert(stem.to_lowercase()) {
+            return format!("{stem}.marks.png");
+        }
+        let number: &mut usize = last.entry(stem.to_lowercase()).or_insert(1);
+        loop {
+            *number += 1;
+            let name = format!("{stem}-{number}");
+            if taken.insert(name.to_lowercase()) {
+                return format!("{name}.marks.png");
+            }
+        }
     };
     stems.map(&mut name).collect()
 }

@@ -44,7 +44,11 @@ pub enum ReadError {
 impl ReadError {
     /// The input was refused for its size alone.
     pub fn is_limit(&self) -> bool {
-        matches!(self, ReadError::Picture(error) if error.is_limit())
+        match self {
+            ReadError::Picture(error) => error.is_limit(),
+            ReadError::Frame(FrameError::Side { .. }) => true,
+            _ => false,
+        }
     }
 }
 
