@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use fieldmark::engine::{Engine, Options};
 use fieldmark::model::Description;
 use fieldmark::raw::raw_tensor;
 use ndarray::Ix3;
@@ -42,15 +43,11 @@ impl Board {
 
     /// `fieldmark predict MODEL` with these arguments.
     fn predict(&self, args: &[&Path]) -> Finished {
-        self.predict_with(&self.model, args)
-    }
-
-    fn predict_with(&self, model: &Path, args: &[&Path]) -> Finished {
-        run("fieldmark", [Path::new("predict"), model].into_iter().chain(args.iter().copied()))
+        run("fieldmark", [Path::new("predict"), &self.model].into_iter().chain(args.iter().copied()))
     }
 
     fn description(&self) -> Description {
-        let engine = fieldmark::engine::Engine::load(&self.model, Default::default()).unwrap();
+        let engine = Engine::load(&self.model, Options::default()).unwrap();
         engine.description().clone()
     }
 }
@@ -70,8 +67,8 @@ fn the_board_answers_as_the_trainer_does() {
     run("fieldmark-trainer", [Path::new("eval"), &board.run]).expect(0);
     let eval: Value = serde_json::from_slice(&std::fs::read(board.run.join("eval.json")).unwrap()).unwrap();
     let split: Value = serde_json::from_slice(&std::fs::read(board.run.join("split.json")).unwrap()).unwrap();
-    let names = split["test"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
-    let list: String = names.map(|name| format!("{}\n", board.path("birds").join(name).display())).collect();
+    let path = |name: &Value| board.path("birds").join(name.as_str().unwrap()).display().to_string();
+    let list = split["test"].as_array().unwrap().iter().map(path).collect::<Vec<_>>().join("\n");
     let list = format!("@{}", board.file("list.txt", list.as_bytes()).display());
     let records = records(&board.predict(&[flag("--format"), flag("jsonl"), flag(&list)]).expect(0).out());
     assert_eq!(records.len() as u64, eval["pictures"].as_u64().unwrap());
@@ -112,7 +109,9 @@ fn answers_do_not_depend_on_threads_and_keep_the_order() {
         let args =
             [flag("--cues"), flag("--format"), flag("jsonl"), flag("--threads"), flag(threads), &images];
         let mut records = records(&board.predict(&args).expect(0).out());
-        records.iter_mut().for_each(|record| record["ms"] = Value::Null);
+        for record in &mut records {
+            record["ms"] = Value::Null;
+        }
         records
     };
     let one = answers("1");

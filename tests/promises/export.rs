@@ -7,12 +7,14 @@ use candle_core::{Tensor, Var};
 use fieldmark::engine::{Engine, Options};
 use fieldmark::head::HeadKind;
 use fieldmark_trainer::backbone::Backbone;
+use fieldmark_trainer::batch::{Augment, Sampling};
 use fieldmark_trainer::checkpoint::Progress;
 use fieldmark_trainer::config::{Config, LossConfig};
 use fieldmark_trainer::dataset::{self, Dataset, SplitRule};
 use fieldmark_trainer::export::{ExportError, WeightType, export};
 use fieldmark_trainer::layer::ParamKind;
 use fieldmark_trainer::mc_loss::{Keep, Weights};
+use fieldmark_trainer::metrics::EpochSums;
 use fieldmark_trainer::network::{self, ClassLayer, Network, NetworkConfig};
 use fieldmark_trainer::optim::{OptimConfig, Schedule};
 use fieldmark_trainer::random::stream;
@@ -36,8 +38,8 @@ fn config(network: &NetworkConfig, side: u32) -> Config {
         network: network.clone(),
         side,
         resize: fieldmark::ResizeRule::Pad,
-        augment: Default::default(),
-        sampling: Default::default(),
+        augment: Augment::default(),
+        sampling: Sampling::default(),
         loss: LossConfig {
             mc: Weights { mu: 1.0, lambda: 1.0 },
             keep: Keep::Half,
@@ -89,7 +91,7 @@ fn trained(dataset: &Dataset, network: &NetworkConfig, side: u32) -> Trained {
         data: dataset.hash.clone(),
         epoch: 1,
         batch: 0,
-        sums: Default::default(),
+        sums: EpochSums::default(),
         best: None,
         last: None,
         config,

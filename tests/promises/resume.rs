@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
+use fieldmark::model::hexadecimal;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::program::{SHORT, birds, program, run};
@@ -20,10 +22,20 @@ fn arguments<'a>(birds: &'a Path, out: &'a Path) -> Vec<&'a OsStr> {
 
 /// Hashes of the last and the best weights, velocities and progress.
 fn hashes(run: &Path) -> [String; 2] {
-    ["last.safetensors", "best.safetensors"].map(|file| {
-        let hash = Sha256::digest(std::fs::read(run.join(file)).unwrap());
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
-    })
+    ["last.safetensors", "best.safetensors"]
+        .map(|file| hexadecimal(&Sha256::digest(std::fs::read(run.join(file)).unwrap())))
+}
+
+/// The epochs' records, without what a clock or the system says.
+fn metrics(run: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let record = |line: &str| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        record["images_per_second"] = Value::Null;
+        record["peak_memory_mib"] = Value::Null;
+        record
+    };
+    text.lines().map(record).collect()
 }
 
 /// Starts the run in `out` and kills it as soon as it has said that `step` is saved.
@@ -43,8 +55,7 @@ fn a_killed_run_ends_in_the_same_bits() {
     let birds = birds(folder.path());
     let whole = folder.path().join("whole");
     run("fieldmark-trainer", arguments(&birds, &whole)).expect(0);
-    let metrics = |run: &Path| std::fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count();
-    assert_eq!(metrics(&whole), 2);
+    assert_eq!(metrics(&whole).len(), 2);
     // In the first epoch, at its end, in the second, before the last step; and one run killed three times.
     for kills in [&[1][..], &[5], &[6], &[8], &[STEPS - 1], &[2, 6, 9]] {
         let out = folder.path().join(format!("killed-{kills:?}"));
@@ -53,7 +64,7 @@ fn a_killed_run_ends_in_the_same_bits() {
         }
         run("fieldmark-trainer", arguments(&birds, &out)).expect(0);
         assert_eq!(hashes(&out), hashes(&whole), "killed after {kills:?}");
-        assert_eq!(metrics(&out), 2, "killed after {kills:?}");
+        assert_eq!(metrics(&out), metrics(&whole), "killed after {kills:?}");
     }
 }
 
@@ -61,15 +72,17 @@ fn a_killed_run_ends_in_the_same_bits() {
 fn the_result_does_not_depend_on_the_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let birds = birds(folder.path());
-    let trained = |threads: &str| {
-        let out = folder.path().join(threads);
-        let args = arguments(&birds, &out).into_iter().chain(["--threads", threads].map(OsStr::new));
-        run("fieldmark-trainer", args.collect::<Vec<_>>()).expect(0);
-        hashes(&out)
-    };
-    let one = trained("1");
-    assert_eq!(trained("2"), one);
-    assert_eq!(trained("5"), one);
+    for head in ["group", "group-max", "linear"] {
+        let trained = |threads: &str| {
+            let out = folder.path().join([head, threads].concat());
+            let more = ["--head", head, "--threads", threads].map(OsStr::new);
+            run("fieldmark-trainer", arguments(&birds, &out).into_iter().chain(more)).expect(0);
+            hashes(&out)
+        };
+        let one = trained("1");
+        assert_eq!(trained("2"), one, "{head}");
+        assert_eq!(trained("5"), one, "{head}");
+    }
 }
 
 #[test]
@@ -82,9 +95,62 @@ fn a_run_of_other_settings_or_pictures_is_refused_and_kept() {
     let other = arguments(&birds, &out).into_iter().chain(["--seed", "1"].map(OsStr::new));
     let refused = run("fieldmark-trainer", other.collect::<Vec<_>>()).expect(1);
     assert!(refused.err().contains("other settings; choose another --out"), "{}", refused.err());
+    let table = birds.join("train_test_split.txt");
+    let split = std::fs::read_to_string(&table).unwrap();
+    std::fs::write(&table, split.replacen("1 1\n", "1 0\n", 1)).unwrap();
+    for command in [arguments(&birds, &out), vec![OsStr::new("eval"), out.as_ref()]] {
+        let refused = run("fieldmark-trainer", command).expect(1);
+        assert!(refused.err().contains("split"), "{}", refused.err());
+    }
+    std::fs::write(&table, split).unwrap();
     let picture = birds.join("images/001.Amber_crowned_Warbler/Amber_crowned_Warbler_0001.jpg");
     std::fs::remove_file(&picture).unwrap();
     let refused = run("fieldmark-trainer", arguments(&birds, &out)).expect(1);
     assert!(refused.err().contains("other pictures"), "{}", refused.err());
     assert_eq!(hashes(&out), before);
+}
+
+#[test]
+fn folders_that_are_no_runs_are_refused_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let birds = birds(folder.path());
+    let taken = folder.path().join("project");
+    std::fs::create_dir(&taken).unwrap();
+    for (file, text) in [("thesis.txt", "years of work"), ("config.json", "{\"theme\": \"dark\"}")] {
+        let path = taken.join(file);
+        std::fs::write(&path, text).unwrap();
+        let refused = run("fieldmark-trainer", arguments(&birds, &taken)).expect(1);
+        assert!(refused.err().contains(file) && refused.err().contains("--out"), "{}", refused.err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        std::fs::remove_file(&path).unwrap();
+    }
+    let inside = birds.join("run");
+    let refused = run("fieldmark-trainer", arguments(&birds, &inside)).expect(1);
+    assert!(refused.err().contains("inside the pictures' folder"), "{}", refused.err());
+    assert!(!inside.exists());
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let birds = birds(folder.path());
+    for (option, value) in [
+        ("--batch", "0"),
+        ("--epochs", "0"),
+        ("--side", "70000"),
+        ("--keep", "4"),
+        ("--mu", "nan"),
+        ("--flip", "nan"),
+        ("--rate", "0"),
+        ("--crop", "0"),
+    ] {
+        let out = folder.path().join(option);
+        let mut args = arguments(&birds, &out);
+        args.retain(|arg| !["--batch", "4", "--epochs", "2", "--side", "32"].map(OsStr::new).contains(arg));
+        args.extend([option, value].map(OsStr::new));
+        let refused = run("fieldmark-trainer", args).expect(1);
+        let what = option.trim_start_matches('-');
+        assert!(refused.err().contains(&format!("{what} is ")), "{option} {value}: {}", refused.err());
+        assert!(!out.exists(), "{option} {value}");
+    }
 }

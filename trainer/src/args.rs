@@ -109,7 +109,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 
-    /// Network below the class-aligned layer: tiny, vgg16, resnet18, resnet50, mobilenet_v2, efficientnet_lite0
+    /// Network below the class-aligned layer: tiny, vgg16, resnet18, resnet50, `mobilenet_v2`, `efficientnet_lite0`
     #[arg(long, default_value_t = Backbone::Tiny)]
     pub backbone: Backbone,
     /// How class-aligned channels are made
@@ -323,7 +323,7 @@ impl TrainArgs {
     fn augment(&self) -> Augment {
         let crop = match self.shift {
             Some(by) => Crop::Shifted { by },
-            None if self.crop == 1.0 => Crop::Whole,
+            None if self.crop >= 1.0 => Crop::Whole,
             None => Crop::Part { area: [self.crop, 1.0], ratio: [0.85, 1.18] },
         };
         Augment {

@@ -45,7 +45,7 @@ pub enum Cut {
     /// At its own end.
     End,
     /// At its end, the last width being this. Residual networks keep the stride of their last stage but one, as
-    /// the authors of MC-Loss did; in `vgg16`, conv4_3 has this width as well, as theirs.
+    /// the authors of MC-Loss did; in `vgg16`, `conv4_3` has this width as well, as theirs.
     Width(usize),
 }
 
@@ -182,7 +182,11 @@ pub fn classifier(backbone: Backbone, classes: usize) -> Vec<Layer> {
             linear("classifier.1", 1280, classes),
         ]),
         Backbone::EfficientnetLite0 => {
-            layers.extend([Layer::GlobalPool, Layer::Dropout { p: 0.2 }, linear("classifier", 1280, classes)])
+            layers.extend([
+                Layer::GlobalPool,
+                Layer::Dropout { p: 0.2 },
+                linear("classifier", 1280, classes),
+            ]);
         }
     }
     layers

@@ -109,7 +109,7 @@ impl Config {
 fn in_range(
     what: &'static str,
     expected: &str,
-    actual: impl ToString,
+    actual: impl std::fmt::Display,
     is_inside: bool,
 ) -> Result<(), ConfigError> {
     if is_inside {

@@ -81,15 +81,12 @@ impl Sgd {
     pub fn step(&mut self, params: &Params, gradients: &GradStore, rate: f64) -> Result<()> {
         for (name, weight) in &params.weights {
             let Some(gradient) = gradients.get(weight.var.as_tensor()) else { continue };
-            let velocity = match self.velocities.get(name) {
-                Some(velocity) => velocity.clone(),
+            if !self.velocities.contains_key(name) {
                 // v = mu * 0 + g: the first step of torch.optim.SGD.
-                None => {
-                    let zero = Var::from_tensor(&Tensor::zeros_like(weight.var.as_tensor())?)?;
-                    self.velocities.insert(name.clone(), zero.clone());
-                    zero
-                }
-            };
+                let zero = Var::from_tensor(&Tensor::zeros_like(weight.var.as_tensor())?)?;
+                self.velocities.insert(name.clone(), zero);
+            }
+            let velocity = &self.velocities[name];
             let step = SgdStep {
                 rate: rate * if is_head(name) { self.config.head_factor } else { 1.0 },
                 momentum: self.config.momentum,
@@ -99,7 +96,7 @@ impl Sgd {
                     _ => 0.0,
                 },
             };
-            sgd_step(&weight.var, &velocity, gradient, step)?;
+            sgd_step(&weight.var, velocity, gradient, step)?;
         }
         Ok(())
     }

@@ -131,11 +131,9 @@ pub fn claim(run: &Path, dataset: &Dataset) -> Result<File, RunError> {
     }
     let path = run.join(LOCK);
     let lock = File::create(&path).map_err(in_file("write", &path))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(RunError::Busy { path: run.to_owned() }),
-        // Some file systems have no locks; a run there is as safe as its user is careful.
-        Err(TryLockError::Error(_)) => {}
+    // Some file systems have no locks; a run there is as safe as its user is careful.
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        return Err(RunError::Busy { path: run.to_owned() });
     }
     Ok(lock)
 }
@@ -151,8 +149,8 @@ fn refuse_taken(run: &Path) -> Result<(), RunError> {
     for entry in entries {
         let file = entry.map_err(in_file("read", run))?.path();
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let is_leftover =
-            ours.iter().any(|ours| name.starts_with(&format!(".{ours}."))) && name.ends_with(".part");
+        let is_ours = |ours: &&str| name.strip_prefix('.').is_some_and(|name| name.starts_with(*ours));
+        let is_leftover = file.extension().is_some_and(|ending| ending == "part") && ours.iter().any(is_ours);
         if is_leftover {
             fs::remove_file(&file).map_err(in_file("write", &file))?;
         } else if !ours.contains(&name.as_str()) {

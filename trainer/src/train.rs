@@ -130,7 +130,7 @@ pub fn train(
             progress.batch += 1;
             bar.set_position(step as u64 + 1);
             bar.set_message(progress.sums.message());
-            if checkpoint_steps.is_some_and(|every| (step + 1) % every == 0) {
+            if checkpoint_steps.is_some_and(|every| (step + 1).is_multiple_of(every)) {
                 checkpoint::save(&run.join(LAST), &progress, &network.params, &sgd)?;
                 bar.suspend(|| eprintln!("saved after step {}", step + 1));
             }

@@ -124,5 +124,7 @@ fn inverted(prefix: &str, names: &[[&str; 2]], unit: &InvertedUnit) -> Vec<Layer
 
 fn conv_bn_relu6([conv_name, norm_name]: [&str; 2], data: Conv, eps: f64) -> Vec<Layer> {
     let norm = norm(norm_name, data.outputs, eps);
-    vec![Layer::Conv(Conv { name: conv_name.into(), ..data }), norm, Layer::Relu6]
+    let mut conv = data;
+    conv.name = conv_name.into();
+    vec![Layer::Conv(conv), norm, Layer::Relu6]
 }

@@ -105,7 +105,7 @@ impl Lowering<'_> {
     fn output(&mut self, value: &Value, name: &str) -> Value {
         let last = self.graph.node.last_mut().filter(|node| node.output[0] == value.name);
         match last {
-            Some(node) => node.output[0] = name.to_owned(),
+            Some(node) => name.clone_into(&mut node.output[0]),
             // A list without a computing layer hands its input through.
             None => self.graph.node.push(node("Identity", name, &[&value.name], Vec::new())),
         }

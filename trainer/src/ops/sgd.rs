@@ -121,10 +121,7 @@ widest! {
         let numbers = [step.rate, step.momentum, step.weight_decay];
         let [rate, momentum, decay] = numbers.map(T::from_f64);
         // Nesterov's term is zero without, so that one loop serves both.
-        let (ahead, along) = match step.nesterov {
-            true => (momentum, T::one()),
-            false => (T::one(), T::zero()),
-        };
+        let (ahead, along) = if step.nesterov { (momentum, T::one()) } else { (T::one(), T::zero()) };
         for ((param, velocity), grad) in param.iter_mut().zip(velocity).zip(grad) {
             let grad = *grad + decay * *param;
             *velocity = momentum * *velocity + grad;
