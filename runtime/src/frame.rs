@@ -189,6 +189,16 @@ impl View {
         (x.clamp(0.0, picture_width), y.clamp(0.0, picture_height))
     }
 
+    /// The input point at which the picture point `x`, `y` is seen; `None` where the input shows nothing of it.
+    pub fn to_input(&self, x: f32, y: f32) -> Option<(f32, f32)> {
+        let Region { x: first, y: top, width, height } = self.seen;
+        let (across, down) = ((x - first) / width, (y - top) / height);
+        let inside = 0.0..=1.0;
+        let [left, upper, drawn_width, drawn_height] = self.drawn.map(|pixels| pixels as f32);
+        (inside.contains(&across) && inside.contains(&down))
+            .then_some((left + across * drawn_width, upper + down * drawn_height))
+    }
+
     /// The part of the picture that the input shows.
     pub fn region(&self) -> Region {
         self.seen
@@ -264,6 +274,26 @@ mod tests {
         assert_eq!(flipped.pixel(0, 1), frame.pixel(2, 1));
         assert_eq!(flipped.pixel(1, 0), frame.pixel(1, 0));
         assert_eq!(flipped.flipped(), frame);
+    }
+
+    #[test]
+    fn to_input_inverts_to_picture() {
+        for (width, height) in [(640, 480), (480, 641), (150, 150), (4000, 37), (1, 900)] {
+            for rule in [ResizeRule::Squash, ResizeRule::Crop, ResizeRule::Pad] {
+                let view = View::new(width, height, rule, 224);
+                let seen = view.region();
+                for part in [0.001, 0.3, 0.5, 0.999] {
+                    let (x, y) = (seen.x + part * seen.width, seen.y + part * seen.height);
+                    let input = view.to_input(x, y).unwrap();
+                    let back = view.to_picture(input.0, input.1);
+                    let off = (back.0 - x).abs().max((back.1 - y).abs());
+                    assert!(off < 1e-4 * width.max(height) as f32, "{width} x {height} {rule:?}: {off}");
+                }
+            }
+        }
+        let view = View::new(300, 100, ResizeRule::Crop, 224);
+        assert_eq!((view.to_input(99.0, 50.0), view.to_input(201.0, 50.0)), (None, None));
+        assert_eq!(view.to_input(150.0, 50.0), Some((112.0, 112.0)));
     }
 
     #[test]

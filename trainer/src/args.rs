@@ -160,13 +160,13 @@ pub struct TrainArgs {
     pub jitter: f32,
 
     /// Passes over the training pictures
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 60)]
     pub epochs: usize,
     /// Pictures a step
     #[arg(long, default_value_t = 32)]
     pub batch: usize,
     /// Peak learning rate of the backbone
-    #[arg(long, default_value_t = 0.05)]
+    #[arg(long, default_value_t = 0.1)]
     pub rate: f64,
     /// Class-aligned layer and head learn this many times faster
     #[arg(long, default_value_t = 1.0)]
@@ -188,7 +188,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 1.0)]
     pub mu: f64,
     /// Weight of diversity inside MC-Loss
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 0.5)]
     pub lambda: f64,
     /// Channels a class that the CWA mask keeps [default: half, rounded up]
     #[arg(long)]

@@ -17,7 +17,7 @@ use crate::layer::{BatchNorm, Conv, Layer, Linear, Padding, Pool, stride};
 /// A network below the class-aligned layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Backbone {
-    /// Our own, for training from scratch on a small processor: 93 million multiply-adds at 160 x 160.
+    /// Our own, for training from scratch on a small processor: 103 million multiply-adds at 160 x 160.
     #[serde(rename = "tiny")]
     Tiny,
     /// VGG-16 with batch normalisation (Simonyan and Zisserman 2015).

@@ -8,7 +8,7 @@ use crate::layer::{Conv, Layer, Padding};
 /// A cell of the maps at stride 8 sees 25 x 25 pixels, about a mark of the drawn birds, and no more: a cell that sees more can
 /// answer for a mark far from it, and a cue is then true but in the wrong place. The last two mix what a cell has seen.
 const TINY: [(usize, usize, usize); 7] =
-    [(24, 2, 5), (48, 2, 3), (48, 1, 3), (96, 2, 3), (96, 1, 1), (128, 1, 1), (128, 1, 1)];
+    [(24, 2, 5), (48, 2, 3), (48, 1, 3), (128, 2, 3), (128, 1, 1), (128, 1, 1), (128, 1, 1)];
 
 /// Dense convolutions, which small processors run at full speed. `width` replaces the last width.
 pub(super) fn tiny(width: Option<usize>) -> Vec<Vec<Layer>> {
