@@ -109,8 +109,9 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 
-    /// Network below the class-aligned layer: tiny, vgg16, resnet18, resnet50, `mobilenet_v2`, `efficientnet_lite0`
-    #[arg(long, default_value_t = Backbone::Tiny)]
+    /// Network below the class-aligned layer: tiny, vgg16, resnet18 or 50, or a mobile one
+    #[arg(long, default_value_t = Backbone::Tiny, help = "Network below the class-aligned layer: tiny, vgg16, \
+        resnet18, resnet50, mobilenet_v2, efficientnet_lite0")]
     pub backbone: Backbone,
     /// How class-aligned channels are made
     #[arg(long, value_enum, default_value_t = ClassLayerArg::Project)]

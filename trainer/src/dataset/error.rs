@@ -10,7 +10,7 @@ use super::Skipped;
 #[non_exhaustive]
 pub enum DatasetError {
     /// The system cannot read a file or folder.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}; check the path and who may read it", path.display())]
     Read {
         /// File or folder.
         path: PathBuf,
