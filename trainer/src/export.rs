@@ -51,6 +51,9 @@ pub enum ExportError {
     /// A tensor operation failed.
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// The run's settings have no JSON form.
+    #[error("the run's settings cannot be written down: {0}")]
+    Settings(#[from] serde_json::Error),
     /// The description contradicts itself.
     #[error("the model's description: {0}")]
     Description(#[from] DescriptionError),
@@ -154,6 +157,8 @@ fn description(
     evaluation: Option<&serde_json::Value>,
 ) -> Result<Description, ExportError> {
     let config = &progress.config;
+    // Through text: a number that was an f32 keeps its few digits.
+    let settings: serde_json::Value = serde_json::from_str(&serde_json::to_string(config)?)?;
     let self_test = (1..=SELF_TESTS).map(|seed| self_test(network, seed, config.side));
     let description = Description {
         schema: SCHEMA,
@@ -170,7 +175,7 @@ fn description(
             "data": progress.data,
             "validation": progress.last,
             "test": evaluation,
-            "config": config,
+            "config": settings,
         }),
         self_test: self_test.collect::<Result<_, ExportError>>()?,
     };
