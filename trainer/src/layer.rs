@@ -196,4 +196,4 @@ pub(crate) fn title(layer: &Layer) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -55,14 +55,18 @@ fn train(args: &TrainArgs) -> Result<()> {
     config.check()?;
     let dataset = dataset::read(&args.data, &config.split)?;
     say::dataset(&dataset);
-    say::network(
-        &network::build(&config.network, dataset.labels.len(), config.side, config.seed)?,
-        config.side,
-    )?;
+    let network = network::build(&config.network, dataset.labels.len(), config.side, config.seed)?;
+    say::network(&network, config.side)?;
     let bar = ProgressBar::new(0)
         .with_style(ProgressStyle::with_template("{bar:30} step {pos}/{len}  {per_sec}  {msg}  {eta} left")?);
-    let outcome =
-        train::train(&dataset, &config, &args.out, args.checkpoint_steps.map(NonZeroUsize::get), &bar)?;
+    let outcome = train::train(
+        &network,
+        &dataset,
+        &config,
+        &args.out,
+        args.checkpoint_steps.map(NonZeroUsize::get),
+        &bar,
+    )?;
     bar.finish_and_clear();
     say::outcome(&outcome, &args.out);
     Ok(())

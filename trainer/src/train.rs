@@ -22,7 +22,7 @@ use crate::dataset::{Dataset, Skipped};
 use crate::layer::Mode;
 use crate::mc_loss::{Weights, cwa_mask, mc_loss};
 use crate::metrics::{EpochSums, Pace};
-use crate::network::{self, Network, NetworkError};
+use crate::network::Network;
 use crate::optim::{Sgd, rate};
 use crate::random::stream;
 use crate::run::{self, BEST, LAST, RunError};
@@ -43,9 +43,6 @@ pub enum TrainError {
     /// The run folder cannot be used.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The network cannot be built.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
     /// A picture failed.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -95,12 +92,13 @@ pub enum TrainError {
     },
 }
 
-/// Trains to the end, going on from `last.safetensors` where the folder `run` has one of the same run. With
+/// Trains `network`, built of `config` for the classes of `dataset`, to the end, going on from `last.safetensors` where the folder `run` has one of the same run. With
 /// `checkpoint_steps` that file is written every so many steps, as well as after each epoch.
 ///
 /// # Errors
 /// [`TrainError`]; the last checkpoint then still stands whole.
 pub fn train(
+    network: &Network,
     dataset: &Dataset,
     config: &Config,
     run: &Path,
@@ -108,12 +106,11 @@ pub fn train(
     bar: &ProgressBar,
 ) -> Result<Outcome, TrainError> {
     config.check()?;
-    let network = network::build(&config.network, dataset.labels.len(), config.side, config.seed)?;
     let _lock = run::claim(run, dataset)?;
     let pictures = Arc::new(Pictures::new(config.side, config.resize, CACHE_BYTES));
     refuse_unusable(dataset, &pictures)?;
     let mut sgd = Sgd::new(config.optim.clone());
-    let mut progress = run::start_or_resume(dataset, config, run, &network, &mut sgd)?;
+    let mut progress = run::start_or_resume(dataset, config, run, network, &mut sgd)?;
     let per_epoch = batches_of(dataset.train.len(), config.batch);
     let steps = per_epoch * config.epochs;
     bar.set_length(steps as u64);
@@ -123,7 +120,7 @@ pub fn train(
             let batch = batch?;
             let step = progress.epoch * per_epoch + progress.batch;
             let rate = rate(&config.optim, step, steps, per_epoch);
-            let losses = losses(&network, &batch.images, &batch.labels, config, step, per_epoch)?;
+            let losses = losses(network, &batch.images, &batch.labels, config, step, per_epoch)?;
             losses.refuse_divergence(step, rate)?;
             sgd.step(&network.params, &losses.total.backward()?, rate)?;
             losses.add_to(&mut progress.sums, batch.samples.len());
@@ -138,7 +135,7 @@ pub fn train(
         let seen = (progress.sums.pictures - pictures_before) as f64;
         let images_per_second = seen / started.elapsed().as_secs_f64();
         let step = (progress.epoch + 1) * per_epoch;
-        let last = validate(&network, &pictures, dataset, config, progress.epoch)?;
+        let last = validate(network, &pictures, dataset, config, progress.epoch)?;
         let now = rate(&config.optim, step - 1, steps, per_epoch);
         refuse_not_finite("the validation cross-entropy", last.cross_entropy, step, now)?;
         progress.last = Some(last);

@@ -7,12 +7,16 @@ use super::Shape::{Maps, Vector};
 use super::*;
 use crate::backbone::{conv, norm};
 
-/// Reproducible values, uniform in -1..1.
-fn random(seed: u64, shape: &[usize]) -> Tensor {
+/// Reproducible values, uniform between two bounds.
+pub(crate) fn uniform(seed: u64, shape: &[usize], low: f32, high: f32) -> Tensor {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let count: usize = shape.iter().product();
-    let values: Vec<f32> = (0..count).map(|_| rng.random_range(-1.0_f32..1.0)).collect();
+    let values: Vec<f32> = (0..count).map(|_| rng.random_range(low..high)).collect();
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn random(seed: u64, shape: &[usize]) -> Tensor {
+    uniform(seed, shape, -1.0, 1.0)
 }
 
 /// Two pictures of 6 channels, with an odd height and an even width.
@@ -20,13 +24,13 @@ fn pictures() -> Tensor {
     random(1, &[2, 6, 7, 8])
 }
 
-fn flat(x: &Tensor) -> Vec<f32> {
+pub(crate) fn flat(x: &Tensor) -> Vec<f32> {
     x.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// Equal within 1e-4 of the larger of 1 and the largest expected magnitude.
 #[track_caller]
-fn close(actual: &[f32], expected: &[f32]) {
+pub(crate) fn close(actual: &[f32], expected: &[f32]) {
     assert_eq!(actual.len(), expected.len());
     let scale = expected.iter().fold(1.0, |scale: f32, value| scale.max(value.abs()));
     for (index, (actual, expected)) in actual.iter().zip(expected).enumerate() {

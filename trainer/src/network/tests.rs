@@ -1,39 +1,18 @@
 use ndarray::Array3;
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::layer::ParamKind;
+use crate::layer::tests::{close, flat, uniform};
 
 const GROUP_HEADS: [HeadKind; 2] = [HeadKind::GroupMax, HeadKind::GroupMean];
 
 /// Group sizes: equal, unequal in two runs, unequal in more.
 const SIZES: [&[usize]; 3] = [&[2, 2, 2], &[2, 2, 3], &[1, 4, 2, 2]];
 
-/// Reproducible values, uniform between two bounds.
-fn random(seed: u64, shape: &[usize], low: f32, high: f32) -> Tensor {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let count: usize = shape.iter().product();
-    let values: Vec<f32> = (0..count).map(|_| rng.random_range(low..high)).collect();
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-}
-
 fn pictures(side: usize) -> Tensor {
-    random(7, &[2, 3, side, side], 0.0, 255.0)
-}
-
-fn flat(x: &Tensor) -> Vec<f32> {
-    x.flatten_all().unwrap().to_vec1().unwrap()
-}
-
-/// Equal within 1e-4 of the larger of 1 and the largest expected magnitude.
-#[track_caller]
-fn close(actual: &[f32], expected: &[f32]) {
-    assert_eq!(actual.len(), expected.len());
-    let scale = expected.iter().fold(1.0, |scale: f32, value| scale.max(value.abs()));
-    for (index, (actual, expected)) in actual.iter().zip(expected).enumerate() {
-        assert!((actual - expected).abs() <= 1e-4 * scale, "at {index}: {actual}, expected {expected}");
-    }
+    uniform(7, &[2, 3, side, side], 0.0, 255.0)
 }
 
 fn config(backbone: Backbone, class_layer: ClassLayer) -> NetworkConfig {
@@ -56,7 +35,7 @@ fn small(kind: HeadKind, sizes: &[usize]) -> Network {
 fn small_with_random_head(kind: HeadKind, sizes: &[usize]) -> Network {
     let network = small(kind, sizes);
     for (seed, spec) in (20..).zip(parameter_specs(&network.head)) {
-        let values = random(seed, &spec.shape, -2.0, 2.0);
+        let values = uniform(seed, &spec.shape, -2.0, 2.0);
         network.params.get(&spec.name).unwrap().set(&values).unwrap();
     }
     network
