@@ -3,9 +3,10 @@
 //! The maps are the class-aligned channels after their ReLU: class `i` owns a contiguous group of `xi` of the
 //! `N` channels. MC-Loss works on the maps, the head makes `c` logits of them.
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, Device, Tensor, Var, bail};
 use fieldmark::head::{Head, HeadKind};
 use fieldmark::layout::{Layout, LayoutError};
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::{Backbone, BackboneError, Cut, conv, norm, trunk};
@@ -13,6 +14,7 @@ use crate::layer::{
     self, GroupLinear, Layer, Linear, Mode, Padding, ParamSpec, Params, Shape, ShapeError, forward,
     parameter_specs, shape,
 };
+use crate::ops::{Gradients, Tape, record};
 
 /// How class-aligned channels are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +69,15 @@ pub struct Output {
     pub maps: Tensor,
     /// `B x c`.
     pub logits: Tensor,
+}
+
+/// A training pass: what came out, and the way back.
+pub struct Pass {
+    /// As [`Network::forward`] gives it; the maps are a leaf of candle's graph, and the logits grow on them.
+    pub output: Output,
+    /// The maps as the tape knows them.
+    trunk_maps: Tensor,
+    tape: Tape,
 }
 
 /// Why a network cannot be built.
@@ -243,6 +254,18 @@ impl Network {
         Ok(Output { maps, logits })
     }
 
+    /// Maps and logits of `images`, `B x 3 x S x S` in 0..=255, in training; `rng` draws dropout.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn pass(&self, images: &Tensor, rng: &mut ChaCha8Rng) -> candle_core::Result<Pass> {
+        let mut mode = Mode::Train(rng);
+        let (trunk_maps, tape) = record(images, || forward(&self.trunk, &self.params, images, &mut mode))?;
+        let maps = Var::from_tensor(&trunk_maps)?.into_inner();
+        let logits = forward(&self.head, &self.params, &maps, &mut mode)?;
+        Ok(Pass { output: Output { maps, logits }, trunk_maps, tape })
+    }
+
     /// The head as the board computes it, with the parameters' present values.
     ///
     /// # Errors
@@ -273,6 +296,28 @@ impl Network {
     /// All parameters, in the layers' order.
     pub fn specs(&self) -> Vec<ParamSpec> {
         [parameter_specs(&self.trunk), parameter_specs(&self.head)].concat()
+    }
+}
+
+impl Pass {
+    /// The gradients of `loss`, made of the pass's output, for all of the network's weights.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn backward(self, loss: &Tensor, network: &Network) -> candle_core::Result<Gradients> {
+        let Pass { output, trunk_maps, tape } = self;
+        let mut of_head = loss.backward()?;
+        let Some(of_maps) = of_head.remove(&output.maps) else {
+            bail!("the loss does not depend on the maps")
+        };
+        drop(output);
+        let mut gradients = tape.backward(&trunk_maps, of_maps)?;
+        for weight in network.params.weights.values() {
+            if let Some(gradient) = of_head.remove(&weight.var) {
+                gradients.add(&weight.var, gradient)?;
+            }
+        }
+        Ok(gradients)
     }
 }
 

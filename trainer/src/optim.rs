@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
-use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use crate::layer::{ParamKind, Params};
-use crate::ops::{SgdStep, sgd_step};
+use crate::ops::{Gradients, SgdStep, sgd_step};
 
 /// How the learning rate falls after the warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,7 +77,7 @@ impl Sgd {
     ///
     /// # Errors
     /// candle's, if a gradient does not fit its parameter.
-    pub fn step(&mut self, params: &Params, gradients: &GradStore, rate: f64) -> Result<()> {
+    pub fn step(&mut self, params: &Params, gradients: &Gradients, rate: f64) -> Result<()> {
         for (name, weight) in &params.weights {
             let Some(gradient) = gradients.get(weight.var.as_tensor()) else { continue };
             if !self.velocities.contains_key(name) {

@@ -12,17 +12,19 @@ use candle_core::{D, DType, Tensor};
 use candle_nn::ops::log_softmax;
 use fieldmark::picture::{Limits, read_picture};
 use indicatif::ProgressBar;
+use rand_chacha::ChaCha8Rng;
 
 use crate::batch::{
     BatchError, Batches, CACHE_BYTES, Pictures, Plan, batches_of, default_threads, epoch_order, unreadable,
 };
 use crate::checkpoint::{self, Best, CheckpointError, Progress};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, LossConfig};
 use crate::dataset::{Dataset, Skipped};
 use crate::layer::Mode;
 use crate::mc_loss::{Weights, cwa_mask, mc_loss};
 use crate::metrics::{EpochSums, Pace};
-use crate::network::Network;
+use crate::network::{Network, Pass};
+use crate::ops::Gradients;
 use crate::optim::{Sgd, rate};
 use crate::random::stream;
 use crate::run::{self, BEST, LAST, RunError};
@@ -120,10 +122,13 @@ pub fn train(
             let batch = batch?;
             let step = progress.epoch * per_epoch + progress.batch;
             let rate = rate(&config.optim, step, steps, per_epoch);
-            let losses = losses(network, &batch.images, &batch.labels, config, step, per_epoch)?;
+            // One stream a step, so that a resumed run draws what an uninterrupted one draws.
+            let mut rng = stream(&[config.seed, STEPS, step as u64]);
+            let mu = config.loss.mu_at(step, per_epoch);
+            let losses = losses(network, &batch.images, &batch.labels, &config.loss, mu, &mut rng)?;
             losses.refuse_divergence(step, rate)?;
-            sgd.step(&network.params, &losses.total.backward()?, rate)?;
             losses.add_to(&mut progress.sums, batch.samples.len());
+            sgd.step(&network.params, &losses.backward(network)?, rate)?;
             progress.batch += 1;
             bar.set_position(step as u64 + 1);
             bar.set_message(progress.sums.message());
@@ -192,8 +197,10 @@ fn batches(pictures: &Arc<Pictures>, dataset: &Dataset, config: &Config, progres
     Batches::start(pictures, &dataset.train, &order, plan)
 }
 
-/// The losses of one batch: the tensor to differentiate, and what to log.
-struct Losses {
+/// The losses of one batch: what to differentiate, and what to log.
+pub struct Losses {
+    pass: Pass,
+    /// `L_CE + mu (L_dis - lambda L_div)`, a scalar on the graph.
     total: Tensor,
     cross_entropy: f64,
     discriminality: f64,
@@ -205,24 +212,28 @@ struct Losses {
 /// Random streams of a run's steps; other numbers are taken by [`crate::batch`].
 const STEPS: u64 = 2;
 
-/// `L_CE + mu (L_dis - lambda L_div)` on one batch of step `step`.
-fn losses(
+/// `L_CE + mu (L_dis - lambda L_div)` of the network in training on one batch.
+///
+/// `images`: `B x 3 x S x S`, 0..=255; `labels`: `[B]`, u32; `mu` in place of the configured one, which may
+/// still be rising; `rng` draws dropout and the CWA mask.
+///
+/// # Errors
+/// Tensors that do not fit the network.
+pub fn losses(
     network: &Network,
     images: &Tensor,
     labels: &Tensor,
-    config: &Config,
-    step: usize,
-    per_epoch: usize,
+    config: &LossConfig,
+    mu: f64,
+    rng: &mut ChaCha8Rng,
 ) -> candle_core::Result<Losses> {
-    // One stream a step, so that a resumed run draws what an uninterrupted one draws.
-    let mut rng = stream(&[config.seed, STEPS, step as u64]);
-    let output = network.forward(images, &mut Mode::Train(&mut rng))?;
-    let cross_entropy = cross_entropy(&output.logits, labels, config.loss.label_smoothing)?;
-    let mu = config.loss.mu_at(step, per_epoch);
+    let pass = network.pass(images, rng)?;
+    let output = &pass.output;
+    let cross_entropy = cross_entropy(&output.logits, labels, config.label_smoothing)?;
     // With mu = 0 the terms are still measured, on maps cut off from the gradient.
     let maps = if mu > 0.0 { output.maps.clone() } else { output.maps.detach() };
-    let mask = cwa_mask(&network.layout, config.loss.keep, maps.dtype(), &mut rng)?;
-    let mc = mc_loss(&maps, labels, &network.layout, &mask, Weights { mu, ..config.loss.mc })?;
+    let mask = cwa_mask(&network.layout, config.keep, maps.dtype(), rng)?;
+    let mc = mc_loss(&maps, labels, &network.layout, &mask, Weights { mu, ..config.mc })?;
     let total = if mu > 0.0 { (&cross_entropy + &mc.total)? } else { cross_entropy.clone() };
     Ok(Losses {
         total,
@@ -231,6 +242,7 @@ fn losses(
         diversity: scalar(&mc.diversity)?,
         coverage: scalar(&mc.coverage)?,
         correct: correct(&output.logits, labels)?,
+        pass,
     })
 }
 
@@ -291,6 +303,14 @@ fn refuse_not_finite(term: &'static str, value: f64, step: usize, rate: f64) -> 
 }
 
 impl Losses {
+    /// The gradients of the total for all of the network's weights.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn backward(self, network: &Network) -> candle_core::Result<Gradients> {
+        self.pass.backward(&self.total, network)
+    }
+
     fn refuse_divergence(&self, step: usize, rate: f64) -> Result<(), TrainError> {
         let terms = [
             ("the cross-entropy", self.cross_entropy),

@@ -62,7 +62,7 @@ fn apply(
             if next == Activation::Relu {
                 (ops::add_relu(&body, &shortcut)?, true)
             } else {
-                ((body + shortcut)?, false)
+                (ops::add(&body, &shortcut)?, false)
             }
         }
         Layer::GlobalPool => (ops::gap(x)?, false),

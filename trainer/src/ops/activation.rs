@@ -8,10 +8,8 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 use rayon::prelude::*;
 
 use super::simd::widest;
-use super::storage::{Real, by_float, check_floats, fresh, stored, values, written};
-
-/// Floats a task takes: enough to be worth a task, few enough for a core's cache.
-const CHUNK: usize = 16 * 1024;
+use super::storage::{CHUNK, Real, by_float, check_floats, fresh, stored, values, written};
+use super::tape::{apply1, apply2, tracks};
 
 /// What follows a normalisation, in the same pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +68,7 @@ pub fn relu6(x: &Tensor) -> Result<Tensor> {
 
 fn rectified(name: &'static str, x: &Tensor, activation: Activation) -> Result<Tensor> {
     check_floats(name, &[x])?;
-    x.contiguous()?.apply_op1(Rectifier { name, activation })
+    apply1(&x.contiguous()?, Rectifier { name, activation })
 }
 
 /// `max(a + b, 0)`: the end of a residual block, in one pass.
@@ -80,11 +78,25 @@ fn rectified(name: &'static str, x: &Tensor, activation: Activation) -> Result<T
 /// # Errors
 /// Shapes or types differ, or are not f32 or f64.
 pub fn add_relu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    check_floats("add_relu", &[a, b])?;
+    sum("add_relu", a, b, Activation::Relu)
+}
+
+/// `a + b`: the end of a residual block without activation.
+///
+/// `a`, `b`: equal shapes, both f32 or both f64; result: the same.
+///
+/// # Errors
+/// As [`add_relu`].
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    sum("add", a, b, Activation::None)
+}
+
+fn sum(name: &'static str, a: &Tensor, b: &Tensor, activation: Activation) -> Result<Tensor> {
+    check_floats(name, &[a, b])?;
     if a.dims() != b.dims() {
-        bail!("add_relu: the terms are {:?} and {:?}, expected equal shapes", a.dims(), b.dims());
+        bail!("{name}: the terms are {:?} and {:?}, expected equal shapes", a.dims(), b.dims());
     }
-    a.contiguous()?.apply_op2(&b.contiguous()?, AddRelu)
+    apply2([&a.contiguous()?, &b.contiguous()?], Sum { name, activation })
 }
 
 struct Rectifier {
@@ -116,11 +128,14 @@ impl CustomOp1 for Rectifier {
     }
 }
 
-struct AddRelu;
+struct Sum {
+    name: &'static str,
+    activation: Activation,
+}
 
-impl CustomOp2 for AddRelu {
+impl CustomOp2 for Sum {
     fn name(&self) -> &'static str {
-        "add_relu"
+        self.name
     }
 
     fn cpu_fwd(
@@ -132,10 +147,11 @@ impl CustomOp2 for AddRelu {
     ) -> Result<(CpuStorage, Shape)> {
         let y = by_float!(a.dtype(), T => {
             let (a, b) = (values::<T>(a, a_layout)?, values::<T>(b, b_layout)?);
+            let bounds = self.activation.bounds::<T>();
             let mut y = fresh(a.len());
             y.par_chunks_mut(CHUNK)
                 .zip(a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK)))
-                .for_each(|(y, (a, b))| write_add_relu(y, a, b));
+                .for_each(|(y, (a, b))| write_sum(y, a, b, bounds));
             // SAFETY: the tasks wrote all chunks.
             T::to_cpu_storage_owned(unsafe { written(y) })
         });
@@ -149,9 +165,11 @@ impl CustomOp2 for AddRelu {
         y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let bounds = Activation::Relu;
-        let dx = by_float!(y.dtype(), T => masked(y, dy, bounds.bounds::<T>()))?;
-        Ok((a.track_op().then(|| dx.clone()), b.track_op().then_some(dx)))
+        let dx = match self.activation {
+            Activation::None => dy.clone(),
+            act => by_float!(y.dtype(), T => masked(y, dy, act.bounds::<T>()))?,
+        };
+        Ok((tracks(a).then(|| dx.clone()), tracks(b).then_some(dx)))
     }
 }
 
@@ -182,9 +200,9 @@ widest! {
 }
 
 widest! {
-    fn write_add_relu<T>(y: &mut [MaybeUninit<T>], a: &[T], b: &[T]) {
+    fn write_sum<T>(y: &mut [MaybeUninit<T>], a: &[T], b: &[T], bounds: (T, T)) {
         for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
-            y.write(clamped(*a + *b, (T::zero(), T::INFINITY)));
+            y.write(clamped(*a + *b, bounds));
         }
     }
 }

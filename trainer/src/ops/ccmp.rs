@@ -12,6 +12,7 @@ use fieldmark::layout::Layout;
 use rayon::prelude::*;
 
 use super::storage::{Real, by_float, check_floats, picture_dims, stored, values};
+use super::tape::apply1;
 
 /// Marks a pixel whose maximum is a masked channel's zero: nobody receives its gradient.
 const NOBODY: u32 = u32::MAX;
@@ -43,7 +44,7 @@ pub fn masked_ccmp(x: &Tensor, mask: &Tensor, layout: &Layout) -> Result<Tensor>
 fn apply(name: &str, x: &Tensor, layout: &Layout, kept: Vec<bool>) -> Result<Tensor> {
     let dims = map_dims(name, x, layout)?;
     let op = Ccmp { layout: layout.clone(), dims, kept, winners: OnceLock::new() };
-    x.contiguous()?.apply_op1(op)
+    apply1(&x.contiguous()?, op)
 }
 
 /// The four sizes of maps that fit the layout, none of them zero.

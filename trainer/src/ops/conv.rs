@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use super::dense::Dense;
 use super::depthwise::Depthwise;
 use super::storage::{Real, by_float, check_floats, picture_dims, stored, values};
+use super::tape::{apply2, tracks};
 use super::window::Window;
 
 /// How a kernel goes over a picture.
@@ -51,7 +52,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, g: ConvGeometry) -> Result<Tensor> {
     }
     let window = Window::new("conv2d", [height, width], [rows, columns], g.stride, g.padding)?;
     let conv = Conv { batch, inputs, outputs, groups, window };
-    x.contiguous()?.apply_op2(&weight.contiguous()?, conv)
+    apply2([&x.contiguous()?, &weight.contiguous()?], conv)
 }
 
 /// A convolution whose sizes were checked.
@@ -85,7 +86,7 @@ impl Conv {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
-        let (need_dx, need_dw) = (x.track_op(), weight.track_op());
+        let (need_dx, need_dw) = (tracks(x), tracks(weight));
         let (dx, dw) = {
             let (x_storage, x_layout) = x.storage_and_layout();
             let (w_storage, w_layout) = weight.storage_and_layout();

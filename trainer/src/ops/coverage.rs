@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::ccmp::{first_maximum, groups_mut, map_dims};
 use super::storage::{Real, by_float, stored, values};
+use super::tape::apply1;
 
 /// Share of its possible spread that a class's group covers: `h / xi`, in `1/xi ..= 1`.
 ///
@@ -29,7 +30,7 @@ pub fn coverage(x: &Tensor, layout: &Layout) -> Result<Tensor> {
         pixels: dims[2] * dims[3],
         slope: OnceLock::new(),
     };
-    x.contiguous()?.apply_op1(op)
+    apply1(&x.contiguous()?, op)
 }
 
 struct Coverage {

@@ -23,13 +23,14 @@ mod sgd;
 mod simd;
 mod storage;
 mod sums;
+mod tape;
 mod weight_gradient;
 mod window;
 
 #[cfg(test)]
 mod reference;
 
-pub use activation::{Activation, add_relu, relu, relu6};
+pub use activation::{Activation, add, add_relu, relu, relu6};
 pub use ccmp::{ccmp, masked_ccmp};
 pub use conv::{ConvGeometry, conv2d};
 pub use coverage::coverage;
@@ -38,4 +39,5 @@ pub use pool::{avg_pool, gap, max_pool};
 pub use scale_shift::scale_shift;
 pub use sgd::{SgdStep, sgd_step};
 pub use storage::keep_freed_memory;
+pub use tape::{Gradients, Tape, record};
 pub use window::same_padding;

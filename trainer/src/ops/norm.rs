@@ -12,6 +12,7 @@ use super::activation::{Activation, clamped, passed};
 use super::simd::widest;
 use super::storage::{Pieces, Real, by_float, check_floats, fresh, picture_dims, stored, values, written};
 use super::sums::Sums;
+use super::tape::{apply3, tracks};
 
 /// What a training step gets from batch normalisation.
 pub struct BatchNormOutput {
@@ -52,7 +53,7 @@ pub fn batch_norm_train(
     }
     let op = BatchNorm { batch, channels, area: height * width, eps, act, statistics: Arc::default() };
     let statistics = op.statistics.clone();
-    let y = x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)?;
+    let y = apply3([&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?], op)?;
     let Some(Statistics { mean, var, .. }) = statistics.get() else {
         bail!("batch_norm_train left no statistics");
     };
@@ -212,11 +213,7 @@ impl CustomOp3 for BatchNorm {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let [dx, dgamma, dbeta] = by_float!(x.dtype(), T => self.backward::<T>(x, gamma, beta, dy))?;
-        Ok((
-            dx.filter(|_| x.track_op()),
-            dgamma.filter(|_| gamma.track_op()),
-            dbeta.filter(|_| beta.track_op()),
-        ))
+        Ok((dx.filter(|_| tracks(x)), dgamma.filter(|_| tracks(gamma)), dbeta.filter(|_| tracks(beta))))
     }
 }
 

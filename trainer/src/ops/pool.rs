@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::simd::widest;
 use super::storage::{Real, by_float, check_floats, fresh, picture_dims, stored, values, written};
+use super::tape::apply1;
 use super::window::{Phases, SLACK, Window, fill_phases};
 
 /// The largest value under a square window; padding is smaller than any value.
@@ -28,7 +29,7 @@ pub fn max_pool(x: &Tensor, kernel: usize, stride: usize, padding: [usize; 4]) -
         bail!("max_pool: padding {padding:?} must be smaller than the kernel {kernel} on every side");
     }
     let winners = OnceLock::new();
-    x.contiguous()?.apply_op1(MaxPool { window, winners })
+    apply1(&x.contiguous()?, MaxPool { window, winners })
 }
 
 /// The mean under a square window that never leaves the picture.
@@ -41,7 +42,7 @@ pub fn max_pool(x: &Tensor, kernel: usize, stride: usize, padding: [usize; 4]) -
 /// zero.
 pub fn avg_pool(x: &Tensor, kernel: usize, stride: usize) -> Result<Tensor> {
     let window = checked_window("avg_pool", x, kernel, stride, [0; 4])?;
-    x.contiguous()?.apply_op1(AvgPool { window })
+    apply1(&x.contiguous()?, AvgPool { window })
 }
 
 /// Global average pooling: the mean of every map.
@@ -54,7 +55,7 @@ pub fn gap(x: &Tensor) -> Result<Tensor> {
     let [_, _, height, width] = picture_dims("gap", x)?;
     check_floats("gap", &[x])?;
     let area = height * width;
-    x.contiguous()?.apply_op1(Gap { area })
+    apply1(&x.contiguous()?, Gap { area })
 }
 
 fn checked_window(

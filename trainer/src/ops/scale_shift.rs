@@ -12,6 +12,7 @@ use super::norm::check_channels;
 use super::simd::widest;
 use super::storage::{Real, by_float, check_floats, fresh, picture_dims, stored, values, written};
 use super::sums::Sums;
+use super::tape::{apply3, tracks};
 
 /// `y = act(scale x + shift)` with one scale and one shift a channel.
 ///
@@ -25,7 +26,7 @@ pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor, act: Activation) 
     check_floats("scale_shift", &[x, scale, shift])?;
     check_channels("scale_shift", x, &[("scale", scale), ("shift", shift)])?;
     let op = ScaleShift { batch, channels, area: height * width, act };
-    x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, op)
+    apply3([&x.contiguous()?, &scale.contiguous()?, &shift.contiguous()?], op)
 }
 
 struct ScaleShift {
@@ -58,7 +59,7 @@ impl ScaleShift {
         dy: &Tensor,
     ) -> Result<Gradients> {
         let dy = dy.contiguous()?;
-        let need_sums = scale.track_op() || shift.track_op();
+        let need_sums = tracks(scale) || tracks(shift);
         let (dx, sums) = {
             let (x_storage, x_layout) = x.storage_and_layout();
             let (scale_storage, scale_layout) = scale.storage_and_layout();
@@ -68,14 +69,14 @@ impl ScaleShift {
             let scale = stored::<T>(&scale_storage, scale_layout)?;
             let shift = stored::<T>(&shift_storage, shift_layout)?;
             let dy = stored::<T>(&dy_storage, dy_layout)?;
-            let dx = x.track_op().then(|| self.input_gradient(values, scale, shift, dy));
+            let dx = tracks(x).then(|| self.input_gradient(values, scale, shift, dy));
             let sums = need_sums.then(|| self.parameter_gradients(values, scale, shift, dy));
             (dx, sums)
         };
         let (dscale, dshift) = sums.unzip();
         let tensor = |values: Option<Vec<T>>, like: &Tensor| {
             values
-                .filter(|_| like.track_op())
+                .filter(|_| tracks(like))
                 .map(|values| Tensor::from_vec(values, like.shape(), like.device()))
                 .transpose()
         };

@@ -7,10 +7,7 @@ use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, Tensor, Va
 use rayon::prelude::*;
 
 use super::simd::widest;
-use super::storage::{Real, by_float, check_floats, values};
-
-/// Floats a task takes.
-const CHUNK: usize = 32 * 1024;
+use super::storage::{CHUNK, Real, by_float, check_floats, values, values_mut};
 
 /// The numbers of a step, as `torch.optim.SGD` means them (no dampening).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,14 +103,6 @@ impl<T: Real> InplaceOp1 for Update<'_, T> {
             .for_each(|(velocity, (param, grad))| update(param, velocity, grad, &self.step));
         Ok(())
     }
-}
-
-/// The values of a contiguous tensor for writing.
-fn values_mut<'a, T: Real>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [T]> {
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        bail!("sgd_step: a parameter or velocity is strided; make it from a contiguous tensor");
-    };
-    Ok(&mut T::storage_mut(storage)?[start..end])
 }
 
 widest! {

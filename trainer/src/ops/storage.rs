@@ -106,6 +106,14 @@ pub(super) fn values<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> R
     Ok(&T::cpu_storage_as_slice(storage)?[start..end])
 }
 
+/// The values of a contiguous tensor in main memory, for writing.
+pub(super) fn values_mut<'a, T: Real>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [T]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("an operation was handed a strided tensor to write to; make it from a contiguous one");
+    };
+    Ok(&mut T::storage_mut(storage)?[start..end])
+}
+
 /// As [`values`], for the tensors a backward pass is handed.
 pub(super) fn stored<'a, T: Real>(storage: &'a Storage, layout: &Layout) -> Result<&'a [T]> {
     match storage {
@@ -113,6 +121,9 @@ pub(super) fn stored<'a, T: Real>(storage: &'a Storage, layout: &Layout) -> Resu
         _ => bail!("this operation has no backward pass for this device; move the tensors to the CPU"),
     }
 }
+
+/// Floats a task of an elementwise pass takes: enough to be worth a task, few enough for a core's cache.
+pub(super) const CHUNK: usize = 16 * 1024;
 
 /// Room for `len` results.
 pub(super) fn fresh<T>(len: usize) -> Box<[MaybeUninit<T>]> {

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use super::columns::Block;
 use super::dense::{COLUMNS, Dense};
 use super::product::write_product;
-use super::simd::widest;
 use super::storage::{Pieces, Real};
+use super::tape::add_to;
 
 /// Weights of up to this many floats are reduced in [`PARTS`] partial sums over the batch; larger
 /// ones are cut by input channels, which needs no sums of their size.
@@ -125,12 +125,4 @@ fn sum_of_parts<T: Real>(mut parts: Vec<T>, len: usize) -> Vec<T> {
     }
     parts.truncate(len);
     parts
-}
-
-widest! {
-    fn add_to<T>(sum: &mut [T], part: &[T]) {
-        for (sum, part) in sum.iter_mut().zip(part) {
-            *sum += *part;
-        }
-    }
 }

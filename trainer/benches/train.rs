@@ -1,0 +1,154 @@
+//! Training steps against the clock, one process: what `cargo xtask bench train` runs beside `train.py`.
+//!
+//! `train --backbone resnet18 --side 96 --threads 1 --steps 4` makes a few steps to warm up, then does
+//! `--rounds` rounds of `--steps` steps (with `--on-line`, one for every line on stdin) and prints a JSON
+//! line after each: `{"seconds", "cpu_seconds", "images", "peak_bytes"}`. A step is what training does:
+//! forward, cross-entropy and MC-Loss, backward, SGD. Pictures are random and stay where they are: decoding
+//! is `input.rs`'s business.
+
+use std::fs;
+use std::io::stdin;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
+use clap::Parser;
+use fieldmark::head::HeadKind;
+use fieldmark_trainer::backbone::Backbone;
+use fieldmark_trainer::config::LossConfig;
+use fieldmark_trainer::mc_loss::{Keep, Weights};
+use fieldmark_trainer::network::{self, ClassLayer, Network, NetworkConfig};
+use fieldmark_trainer::ops::keep_freed_memory;
+use fieldmark_trainer::optim::{OptimConfig, Schedule, Sgd};
+use fieldmark_trainer::random::stream;
+use fieldmark_trainer::train::losses;
+use rand::RngExt;
+
+#[derive(Parser)]
+struct Args {
+    #[arg(long, default_value_t = Backbone::Resnet18)]
+    backbone: Backbone,
+    /// Pixels of a picture's side
+    #[arg(long, default_value_t = 96)]
+    side: u32,
+    /// Pictures a step
+    #[arg(long, default_value_t = 16)]
+    batch: usize,
+    #[arg(long, default_value_t = 50)]
+    classes: usize,
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Steps a round
+    #[arg(long, default_value_t = 4)]
+    steps: u64,
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+    /// A round for every line on stdin instead
+    #[arg(long)]
+    on_line: bool,
+    /// As `cargo bench` passes it; nothing to choose from
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Steps before the first round: memory is taken, threads have started.
+const WARM_UP: u64 = 2;
+
+fn main() -> Result<()> {
+    keep_freed_memory();
+    let args = Args::parse();
+    rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global()?;
+    let mut training = Training::new(&args)?;
+    training.steps(WARM_UP)?;
+    if args.on_line {
+        stdin().lines().try_for_each(|line| {
+            line?;
+            training.round(&args)
+        })
+    } else {
+        (0..args.rounds).try_for_each(|_| training.round(&args))
+    }
+}
+
+struct Training {
+    network: Network,
+    sgd: Sgd,
+    images: Tensor,
+    labels: Tensor,
+    done: u64,
+}
+
+impl Training {
+    fn new(args: &Args) -> Result<Training> {
+        let class_layer = ClassLayer::Project { stride: 32 };
+        let config = NetworkConfig {
+            backbone: args.backbone,
+            class_layer,
+            xi: 3,
+            head: HeadKind::GroupMean,
+            dropout: 0.0,
+        };
+        let network = network::build(&config, args.classes, args.side, 0)?;
+        let mut rng = stream(&[0]);
+        let (batch, side) = (args.batch, args.side as usize);
+        let pixels: Vec<f32> = (0..batch * 3 * side * side).map(|_| rng.random_range(0.0..255.0)).collect();
+        let images = Tensor::from_vec(pixels, (batch, 3, side, side), &Device::Cpu)?;
+        let labels: Vec<u32> = (0..batch).map(|_| rng.random_range(0..args.classes as u32)).collect();
+        let labels = Tensor::new(labels, &Device::Cpu)?;
+        let sgd = Sgd::new(OptimConfig {
+            rate: 0.01,
+            head_factor: 1.0,
+            momentum: 0.9,
+            nesterov: true,
+            weight_decay: 1e-4,
+            warm_up_epochs: 0.0,
+            schedule: Schedule::Cosine,
+        });
+        Ok(Training { network, sgd, images, labels, done: 0 })
+    }
+
+    fn steps(&mut self, count: u64) -> Result<()> {
+        let mc = Weights { mu: 1.0, lambda: 0.5 };
+        let config = LossConfig { mc, keep: Keep::Half, mu_warm_up_epochs: 0.0, label_smoothing: 0.0 };
+        for _ in 0..count {
+            self.done += 1;
+            let mut rng = stream(&[1, self.done]);
+            let losses = losses(&self.network, &self.images, &self.labels, &config, mc.mu, &mut rng)?;
+            self.sgd.step(&self.network.params, &losses.backward(&self.network)?, 0.01)?;
+        }
+        Ok(())
+    }
+
+    fn round(&mut self, args: &Args) -> Result<()> {
+        let (started, cpu) = (Instant::now(), cpu_seconds()?);
+        self.steps(args.steps)?;
+        let line = serde_json::json!({
+            "seconds": started.elapsed().as_secs_f64(),
+            "cpu_seconds": cpu_seconds()? - cpu,
+            "images": args.steps * args.batch as u64,
+            "peak_bytes": peak_bytes()?,
+        });
+        println!("{line}");
+        Ok(())
+    }
+}
+
+/// Processor time of all threads that live, from Linux's `/proc`.
+fn cpu_seconds() -> Result<f64> {
+    let mut nanoseconds = 0.0;
+    for task in fs::read_dir("/proc/self/task")? {
+        let statistics = fs::read_to_string(task?.path().join("schedstat"))?;
+        let running = statistics.split(' ').next().context("an empty schedstat")?;
+        nanoseconds += running.parse::<f64>()?;
+    }
+    Ok(nanoseconds * 1e-9)
+}
+
+/// The most memory that the process ever had, from Linux's `/proc`.
+fn peak_bytes() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes =
+        line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmHWM in the status")?;
+    Ok(kibibytes.trim().parse::<u64>()? * 1024)
+}

@@ -1,0 +1,329 @@
+//! The way back through a network's trunk, without candle's graph.
+//!
+//! Candle starts every gradient from zeros and adds what arrives into a new tensor, two passes over memory
+//! and two allocations for each edge of the graph, and keeps every activation until the whole graph is
+//! dropped. A tape hands each gradient on as it is, adds in place where two arrive, and lets go of an
+//! activation as soon as nothing needs it.
+//!
+//! While a thread records, operations of this folder write themselves down instead of joining candle's
+//! graph; their forward and backward passes are the same ones.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+
+use candle_core::backend::BackendStorage;
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, InplaceOp2, Layout, Result, Tensor, TensorId, bail,
+};
+use rayon::prelude::*;
+
+use super::simd::widest;
+use super::storage::{CHUNK, by_float, values, values_mut};
+
+thread_local! {
+    static RECORDING: RefCell<Option<Tape>> = const { RefCell::new(None) };
+    /// What the tape that is being gone back wants gradients of.
+    static WANTED: RefCell<HashSet<TensorId>> = RefCell::default();
+}
+
+/// The operations of one pass, in their order.
+#[derive(Default)]
+pub struct Tape {
+    entries: Vec<Entry>,
+    /// Results that depend on a variable.
+    tracked: HashSet<TensorId>,
+    /// The recording's input, and results that depend on it alone.
+    constant: HashSet<TensorId>,
+}
+
+struct Entry {
+    operation: Operation,
+    output: Tensor,
+}
+
+enum Operation {
+    One(Tensor, Box<dyn CustomOp1>),
+    Two([Tensor; 2], Box<dyn CustomOp2>),
+    Three([Tensor; 3], Box<dyn CustomOp3>),
+}
+
+/// Gradients by what they are gradients of.
+#[derive(Default)]
+pub struct Gradients(HashMap<TensorId, Tensor>);
+
+/// Runs `run`, which is made of this folder's operations on `x` and variables, and records it.
+///
+/// The result is no part of candle's graph; [`Tape::backward`] takes its gradient.
+///
+/// # Errors
+/// Those of `run`; an operand that comes from elsewhere, whose gradient would be lost; a recording within
+/// another.
+pub fn record(x: &Tensor, run: impl FnOnce() -> Result<Tensor>) -> Result<(Tensor, Tape)> {
+    let tape = Tape { constant: HashSet::from([x.id()]), ..Tape::default() };
+    if RECORDING.with_borrow(Option::is_some) {
+        bail!("this thread records already");
+    }
+    RECORDING.set(Some(tape));
+    let result = run();
+    let tape = RECORDING.take().unwrap_or_default();
+    let y = result?;
+    tape.check(&y, "the result")?;
+    Ok((y, tape))
+}
+
+/// Whether a gradient of `x` is asked for: by candle's graph, or by the tape.
+pub(super) fn tracks(x: &Tensor) -> bool {
+    x.track_op() || WANTED.with_borrow(|wanted| wanted.contains(&x.id()))
+}
+
+/// `op` on `x`, recorded or on candle's graph.
+pub(super) fn apply1(x: &Tensor, op: impl CustomOp1 + Send + Sync + 'static) -> Result<Tensor> {
+    if !RECORDING.with_borrow(Option::is_some) {
+        return x.apply_op1(op);
+    }
+    let y = x.apply_op1_no_bwd(&op)?;
+    write_down(Operation::One(x.clone(), Box::new(op)), y)
+}
+
+/// As [`apply1`], on two tensors.
+pub(super) fn apply2(x: [&Tensor; 2], op: impl CustomOp2 + Send + Sync + 'static) -> Result<Tensor> {
+    if !RECORDING.with_borrow(Option::is_some) {
+        return x[0].apply_op2(x[1], op);
+    }
+    let y = x[0].apply_op2_no_bwd(x[1], &op)?;
+    write_down(Operation::Two(x.map(Tensor::clone), Box::new(op)), y)
+}
+
+/// As [`apply1`], on three tensors.
+pub(super) fn apply3(x: [&Tensor; 3], op: impl CustomOp3 + Send + Sync + 'static) -> Result<Tensor> {
+    if !RECORDING.with_borrow(Option::is_some) {
+        return x[0].apply_op3(x[1], x[2], op);
+    }
+    let y = x[0].apply_op3_no_bwd(x[1], x[2], &op)?;
+    write_down(Operation::Three(x.map(Tensor::clone), Box::new(op)), y)
+}
+
+fn write_down(operation: Operation, output: Tensor) -> Result<Tensor> {
+    RECORDING.with_borrow_mut(|tape| {
+        let Some(tape) = tape else { bail!("{} was not recorded", operation.name()) };
+        let inputs = operation.inputs();
+        // Constants beside the input (a bias's scale of ones) are the operation's own.
+        tape.check(&inputs[0], operation.name())?;
+        if inputs.iter().any(|x| x.is_variable() || tape.tracked.contains(&x.id())) {
+            tape.tracked.insert(output.id());
+            tape.entries.push(Entry { operation, output: output.clone() });
+        } else {
+            tape.constant.insert(output.id());
+        }
+        Ok(output)
+    })
+}
+
+impl Tape {
+    /// Refuses a tensor of candle's graph, or one that this tape has never seen.
+    fn check(&self, x: &Tensor, name: &str) -> Result<()> {
+        if x.is_variable() || self.tracked.contains(&x.id()) || self.constant.contains(&x.id()) {
+            return Ok(());
+        }
+        bail!("{name}: {:?} was made by no recorded operation, so its gradient would be lost", x.dims())
+    }
+
+    /// Gradients of all variables, from the gradient `dy` of the recording's result `y`. The tape's activations
+    /// are freed on the way.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    pub fn backward(self, y: &Tensor, dy: Tensor) -> Result<Gradients> {
+        let before = WANTED.replace(self.tracked);
+        let gradients = way_back(self.entries, y, dy);
+        WANTED.set(before);
+        gradients
+    }
+}
+
+fn way_back(entries: Vec<Entry>, y: &Tensor, dy: Tensor) -> Result<Gradients> {
+    let mut gradients = Gradients::default();
+    gradients.add(y, dy)?;
+    for entry in entries.into_iter().rev() {
+        let Some(dy) = gradients.0.remove(&entry.output.id()) else { continue };
+        let arrived = entry.operation.backward(&entry.output, &dy)?;
+        // A sum hands one tensor to both terms: nobody may add to it in place.
+        let [a, b, _] = &arrived;
+        let is_shared = a.as_ref().zip(b.as_ref()).is_some_and(|(a, b)| same_memory(a, b))
+            || a.as_ref().is_some_and(|a| same_memory(a, &dy));
+        drop(dy);
+        for (x, dx) in entry.operation.inputs().iter().zip(arrived) {
+            if let Some(dx) = dx {
+                gradients.add_own(x, dx, !is_shared)?;
+            }
+        }
+    }
+    Ok(gradients)
+}
+
+impl Operation {
+    fn name(&self) -> &'static str {
+        match self {
+            Operation::One(_, op) => op.name(),
+            Operation::Two(_, op) => op.name(),
+            Operation::Three(_, op) => op.name(),
+        }
+    }
+
+    fn inputs(&self) -> &[Tensor] {
+        match self {
+            Operation::One(x, _) => std::slice::from_ref(x),
+            Operation::Two(x, _) => x,
+            Operation::Three(x, _) => x,
+        }
+    }
+
+    /// The gradient of each input, where one is wanted.
+    fn backward(&self, y: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        Ok(match self {
+            Operation::One(x, op) => [op.bwd(x, y, dy)?, None, None],
+            Operation::Two([a, b], op) => {
+                let (da, db) = op.bwd(a, b, y, dy)?;
+                [da, db, None]
+            }
+            Operation::Three([a, b, c], op) => op.bwd(a, b, c, y, dy)?.into(),
+        })
+    }
+}
+
+impl Gradients {
+    /// The gradient of a variable, if it has one.
+    pub fn get(&self, x: &Tensor) -> Option<&Tensor> {
+        self.0.get(&x.id())
+    }
+
+    /// Adds `dx` to the gradient of `x`.
+    ///
+    /// # Errors
+    /// Another shape or type than what was there.
+    pub fn add(&mut self, x: &Tensor, dx: Tensor) -> Result<()> {
+        self.add_own(x, dx, false)
+    }
+
+    /// As [`Gradients::add`], in `dx`'s own memory if nobody else has it.
+    fn add_own(&mut self, x: &Tensor, dx: Tensor, is_own: bool) -> Result<()> {
+        let sum = match self.0.remove(&x.id()) {
+            None => dx,
+            Some(first) if is_own => added(dx, &first)?,
+            Some(first) => (first + dx)?,
+        };
+        self.0.insert(x.id(), sum);
+        Ok(())
+    }
+}
+
+/// Whether two tensors are one storage, which cannot be locked for reading and writing at once.
+fn same_memory(a: &Tensor, b: &Tensor) -> bool {
+    std::ptr::eq(&raw const *a.storage_and_layout().0, &raw const *b.storage_and_layout().0)
+}
+
+fn added(sum: Tensor, term: &Tensor) -> Result<Tensor> {
+    let (sum, term) = (sum.contiguous()?, term.contiguous()?);
+    sum.inplace_op2(&term, &AddInPlace)?;
+    Ok(sum)
+}
+
+struct AddInPlace;
+
+impl InplaceOp2 for AddInPlace {
+    fn name(&self) -> &'static str {
+        "add in place"
+    }
+
+    fn cpu_fwd(
+        &self,
+        sum: &mut CpuStorage,
+        sum_layout: &Layout,
+        term: &CpuStorage,
+        layout: &Layout,
+    ) -> Result<()> {
+        by_float!(term.dtype(), T => {
+            let term = values::<T>(term, layout)?;
+            values_mut::<T>(sum, sum_layout)?
+                .par_chunks_mut(CHUNK)
+                .zip(term.par_chunks(CHUNK))
+                .for_each(|(sum, term)| add_to(sum, term));
+        });
+        Ok(())
+    }
+}
+
+widest! {
+    /// `sum += term`.
+    pub(super) fn add_to<T>(sum: &mut [T], term: &[T]) {
+        for (sum, term) in sum.iter_mut().zip(term) {
+            *sum += *term;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Var;
+
+    use super::super::reference::{close, flat, random};
+    use super::super::{Activation, ConvGeometry, add_relu, batch_norm_train, conv2d, gap, max_pool};
+    use super::*;
+
+    const SAME: ConvGeometry = ConvGeometry { stride: 1, padding: [1; 4], groups: 1 };
+
+    /// A residual unit whose input is used twice, between a stem and a pooling.
+    fn network(x: &Tensor, vars: &[Var]) -> Result<Tensor> {
+        let stem = max_pool(&conv2d(x, &vars[0], SAME)?, 2, 2, [0; 4])?;
+        let body = conv2d(&stem, &vars[1], SAME)?;
+        let body = batch_norm_train(&body, &vars[2], &vars[3], 1e-5, Activation::Relu)?.y;
+        gap(&add_relu(&body, &stem)?)
+    }
+
+    fn vars() -> Vec<Var> {
+        let shapes: [&[usize]; 4] = [&[3, 2, 3, 3], &[3, 3, 3, 3], &[3], &[3]];
+        shapes
+            .iter()
+            .enumerate()
+            .map(|(seed, shape)| Var::from_tensor(&random(seed as u64, shape)).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn gradients_are_those_of_candles_graph() {
+        let (x, vars, dy) = (random(9, &[2, 2, 8, 6]), vars(), random(10, &[2, 3]));
+        let (y, tape) = record(&x, || network(&x, &vars)).unwrap();
+        let on_the_graph = network(&x, &vars).unwrap();
+        assert_eq!(flat(&y), flat(&on_the_graph));
+        assert!(!y.track_op());
+        let gradients = tape.backward(&y, dy.clone()).unwrap();
+        let expected = (on_the_graph * dy).unwrap().sum_all().unwrap().backward().unwrap();
+        for var in &vars {
+            close(&flat(gradients.get(var).unwrap()), &flat(expected.get(var).unwrap()), 1e-13);
+        }
+        assert!(gradients.get(&x).is_none());
+        assert_eq!(gradients.0.len(), vars.len(), "gradients of activations are left over");
+    }
+
+    #[test]
+    fn a_sum_of_a_tensor_with_itself_has_twice_its_gradient() {
+        let x = Var::from_tensor(&random(1, &[1, 2, 3, 3]).abs().unwrap()).unwrap();
+        let (y, tape) = record(&x, || add_relu(&x, &x)).unwrap();
+        let gradients = tape.backward(&y, y.ones_like().unwrap()).unwrap();
+        assert!(flat(gradients.get(&x).unwrap()).iter().all(|value| *value == 2.0));
+    }
+
+    #[test]
+    fn what_would_lose_a_gradient_is_refused() {
+        let (x, vars) = (random(1, &[1, 2, 4, 4]), vars());
+        let strange = || conv2d(&(conv2d(&x, &vars[0], SAME)? * 2.0)?, &vars[1], SAME);
+        let error = record(&x, strange).err().unwrap().to_string();
+        assert!(error.contains("conv2d: [1, 3, 4, 4] was made by no recorded operation"), "{error}");
+        let last = || conv2d(&x, &vars[0], SAME)? * 2.0;
+        assert!(record(&x, last).err().unwrap().to_string().contains("the result"));
+        let nested = || record(&x, || gap(&x)).map(|(y, _)| y);
+        assert!(record(&x, nested).err().unwrap().to_string().contains("records already"));
+        // A failed recording leaves nothing behind.
+        assert!(conv2d(&x, &vars[0], SAME).unwrap().track_op());
+    }
+}
