@@ -3,12 +3,13 @@
 //! The checks are `check_onnx.py`; this gives it a Python with the packages it needs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::process::{run, succeeds, workspace};
+use crate::process::{run, workspace};
+use crate::python::python_with_packages;
 
 /// Everything that is installed, so that a new release of something else breaks nothing here.
 const PINS: [&str; 7] = [
@@ -29,31 +30,8 @@ const SCRIPT: &str = include_str!("check_onnx.py");
 /// A file that failed, or no Python.
 pub fn check_onnx(files: &[PathBuf]) -> Result<()> {
     let folder = workspace()?.target.join("check-onnx-venv");
-    let python = python_with_packages(&folder)?;
+    let python = python_with_packages(&folder, &PINS, "numpy, onnx, onnxruntime")?;
     let script = folder.join("check_onnx.py");
     fs::write(&script, SCRIPT).with_context(|| format!("cannot write {}", script.display()))?;
     run(Command::new(python).arg(&script).args(files))
-}
-
-/// The Python of a virtual environment in `folder`, made anew unless it is whole.
-fn python_with_packages(folder: &Path) -> Result<PathBuf> {
-    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    let stamp = folder.join("pins.txt");
-    let pins = PINS.join("\n");
-    let is_whole = fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == pins)
-        && succeeds(Command::new(&python).args(["-c", "import numpy, onnx, onnxruntime"]));
-    if is_whole {
-        return Ok(python);
-    }
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-    }
-    let missing =
-        "no virtual environment; install Python 3.11 or later and its venv module (Debian: python3-venv)";
-    run(Command::new("python3").args(["-m", "venv"]).arg(folder)).context(missing)?;
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        .args(PINS))?;
-    fs::write(&stamp, pins).with_context(|| format!("cannot write {}", stamp.display()))?;
-    Ok(python)
 }

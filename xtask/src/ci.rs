@@ -16,12 +16,13 @@ struct Step {
 }
 
 /// Cheap steps first.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     step("format", "fmt --all --check"),
     step("clippy", "clippy --locked --workspace --all-targets -- -D warnings"),
     step("test", "test --workspace"),
     Step { environment: Some(("RUSTDOCFLAGS", "-D warnings")), ..step("doc", "doc --workspace --no-deps") },
     step("no-std", "xtask no-std"),
+    step("bench", "xtask bench train --quick"),
     step("train-and-export", "xtask train-and-export --quick --out target/ci-out"),
     step("check-onnx", "xtask check-onnx target/ci-out/model.onnx"),
 ];

@@ -1,9 +1,11 @@
 //! The project's chores: what CI and people type. It starts programs and links none of them.
 
+mod bench_train;
 mod check_onnx;
 mod ci;
 mod no_std;
 mod process;
+mod python;
 mod train;
 
 use std::ffi::OsString;
@@ -31,6 +33,9 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Measure speed and memory
+    #[command(subcommand)]
+    Bench(Bench),
     /// Run all tests: `cargo test --workspace`
     Test {
         /// More for `cargo test`
@@ -41,6 +46,12 @@ enum Command {
     NoStd,
     /// Do all that CI does
     Ci,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Training steps on the processor, beside PyTorch's
+    Train(bench_train::Options),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +68,7 @@ fn done(command: Command) -> Result<()> {
     match command {
         Command::TrainAndExport(options) => train::train_and_export(&options),
         Command::CheckOnnx { files } => check_onnx::check_onnx(&files),
+        Command::Bench(Bench::Train(options)) => bench_train::bench_train(&options),
         Command::Test { extra } => process::run(process::cargo().args(["test", "--workspace"]).args(extra)),
         Command::NoStd => no_std::no_std(),
         Command::Ci => ci::ci(),

@@ -1,0 +1,36 @@
+//! Virtual environments of Python packages, one for each chore that needs some.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::process::{run, succeeds};
+
+/// The Python of a virtual environment in `folder` with the packages `pins`, made anew unless it is whole:
+/// the same pins, and `import imports` works.
+///
+/// # Errors
+/// No Python, or no packages.
+pub fn python_with_packages(folder: &Path, pins: &[&str], imports: &str) -> Result<PathBuf> {
+    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let stamp = folder.join("pins.txt");
+    let pinned = pins.join("\n");
+    let is_whole = fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == pinned)
+        && succeeds(Command::new(&python).args(["-c", &format!("import {imports}")]));
+    if is_whole {
+        return Ok(python);
+    }
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    let missing =
+        "no virtual environment; install Python 3.11 or later and its venv module (Debian: python3-venv)";
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder)).context(missing)?;
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(pins))?;
+    fs::write(&stamp, pinned).with_context(|| format!("cannot write {}", stamp.display()))?;
+    Ok(python)
+}
