@@ -4,8 +4,9 @@
 //! - `export`: every network exports to a file that the board's engine runs to the trainer's logits.
 //! - `mc_loss`: the loss and its gradients are the paper's, to `PyTorch`'s last digits.
 //! - `ops`: every differentiable operation is `PyTorch`'s, forward and backward.
-//! - `resume`: a killed run ends in the same bits; threads change nothing.
+//! - `resume`: a killed run ends in the same bits.
 //! - `stock_candle`: what candle gets wrong, and why `ops` exists; fails when an upgrade mends it.
+//! - `threads`: a training step gives the same bits on any number of threads.
 //!
 //! `golden` reads the committed numbers of `tests/golden/`, each beside the script that made it; `program` starts our
 //! programs.
@@ -19,3 +20,4 @@ mod mc_loss;
 mod ops;
 mod resume;
 mod stock_candle;
+mod threads;

@@ -138,7 +138,8 @@ fn measured(peers: &mut [Peer], case: Case, rounds: usize, lines: &mut String) -
                 "bench": "train", "peer": peer.name, "backbone": case.backbone, "side": case.side,
                 "threads": case.threads, "batch": BATCH, "round": round, "measured": answer,
             });
-            lines.push_str(&format!("{record}\n"));
+            *lines += &record.to_string();
+            lines.push('\n');
             rounds.push(Round::read(&answer)?);
         }
     }
@@ -206,6 +207,13 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// As the table has them, memory in MiB.
+    fn columns(&self) -> [f64; 3] {
+        [self.images_per_cpu_second, self.images_per_second, self.peak_bytes / f64::from(1 << 20)]
+    }
+}
+
 const HEADER: &str = "\
 | backbone | side | threads | images per CPU second: ours, PyTorch's, ratio | images per second | peak MiB |
 |---|---|---|---|---|---|";
@@ -220,17 +228,12 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Case { backbone, side, threads, .. } = self.case;
         write!(f, "| {backbone} | {side} | {threads} |")?;
-        let mebibytes = |summary: &Summary| summary.peak_bytes / f64::from(1 << 20);
-        let columns: [(&dyn Fn(&Summary) -> f64, usize); 3] = [
-            (&|summary| summary.images_per_cpu_second, 1),
-            (&|summary| summary.images_per_second, 1),
-            (&mebibytes, 0),
-        ];
-        for (value, digits) in columns {
-            let ours = value(&self.ours);
-            write!(f, " {ours:.digits$}")?;
-            if let Some(theirs) = self.theirs.as_ref().map(value) {
-                write!(f, ", {theirs:.digits$}, **{:.2}**", ours / theirs)?;
+        let ours = self.ours.columns();
+        let theirs = self.theirs.map(|theirs| theirs.columns());
+        for (index, digits) in [1, 1, 0].into_iter().enumerate() {
+            write!(f, " {:.digits$}", ours[index])?;
+            if let Some(theirs) = theirs {
+                write!(f, ", {:.digits$}, **{:.2}**", theirs[index], ours[index] / theirs[index])?;
             }
             write!(f, " |")?;
         }

@@ -113,6 +113,29 @@ fn maps_are_nowhere_negative_in_training() {
 }
 
 #[test]
+fn a_pass_has_the_gradients_of_candles_graph() {
+    for backbone in [Backbone::Tiny, Backbone::Resnet18, Backbone::MobilenetV2] {
+        let network = build(&config(backbone, ClassLayer::Project { stride: 8 }), 4, 32, 1).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let on_the_graph = network.forward(&pictures(32), &mut Mode::Train(&mut rng)).unwrap();
+        let expected = loss(&on_the_graph).backward().unwrap();
+        let pass = network.pass(&pictures(32), &mut rng).unwrap();
+        let loss = loss(&pass.output);
+        let gradients = pass.backward(&loss, &network).unwrap();
+        for (name, weight) in &network.params.weights {
+            let [actual, expected] = [gradients.get(&weight.var), expected.get(&weight.var)];
+            assert_eq!(flat(actual.unwrap()), flat(expected.unwrap()), "{backbone}: {name}");
+        }
+    }
+}
+
+/// Of maps and logits both.
+fn loss(output: &Output) -> Tensor {
+    (output.maps.sqr().unwrap().mean_all().unwrap() + output.logits.sqr().unwrap().sum_all().unwrap())
+        .unwrap()
+}
+
+#[test]
 fn training_reaches_every_weight() {
     for kind in [HeadKind::GroupMax, HeadKind::GroupMean, HeadKind::Linear] {
         let config = NetworkConfig { head: kind, ..config(Backbone::Tiny, ClassLayer::Native) };

@@ -13,6 +13,7 @@ use super::conv::Conv;
 use super::product::{Matrix, write_product};
 use super::storage::{Real, fresh, write_copy, written};
 use super::window::{Phases, Window, add_phases};
+use super::winograd::Winograd;
 
 /// Columns that keep the matrix product busy; pictures with smaller maps are taken several at once.
 pub(super) const COLUMNS: usize = 192;
@@ -38,6 +39,9 @@ impl Dense {
     /// `y[b, co, p] = sum_k weight[co, k] columns[k, p]`.
     pub(super) fn forward<T: Real>(&self, x: &[T], weight: &[T]) -> Vec<T> {
         let conv = &self.conv;
+        if let Some(winograd) = Winograd::of(conv) {
+            return winograd.forward(x, weight);
+        }
         let (picture_in, picture_out) = self.picture_sizes();
         let pictures = self.pictures_per_task();
         let mut y = fresh(conv.batch * picture_out);

@@ -26,6 +26,7 @@ mod sums;
 mod tape;
 mod weight_gradient;
 mod window;
+mod winograd;
 
 #[cfg(test)]
 mod reference;

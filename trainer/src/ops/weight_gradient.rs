@@ -13,6 +13,7 @@ use super::dense::{COLUMNS, Dense};
 use super::product::write_product;
 use super::storage::{Pieces, Real};
 use super::tape::add_to;
+use super::winograd::Winograd;
 
 /// Weights of up to this many floats are reduced in [`PARTS`] partial sums over the batch; larger
 /// ones are cut by input channels, which needs no sums of their size.
@@ -39,6 +40,9 @@ impl Dense {
     /// `dweight[co, k] = sum_{b, p} dy[b, co, p] columns[k, p]`.
     pub(super) fn weight_gradient<T: Real>(&self, x: &[T], dy: &[T]) -> Vec<T> {
         let conv = &self.conv;
+        if let Some(winograd) = Winograd::of(conv) {
+            return winograd.weight_gradient(x, dy);
+        }
         let len = conv.outputs * self.depth;
         let small = len <= SMALL_WEIGHT;
         let (parts, channels) = if small {

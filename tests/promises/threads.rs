@@ -1,0 +1,70 @@
+//! A training step gives the same bits on one thread and on many.
+
+use candle_core::{Device, Tensor};
+use fieldmark::head::HeadKind;
+use fieldmark_trainer::backbone::Backbone;
+use fieldmark_trainer::config::LossConfig;
+use fieldmark_trainer::mc_loss::{Keep, Weights};
+use fieldmark_trainer::network::{ClassLayer, NetworkConfig, build};
+use fieldmark_trainer::optim::{OptimConfig, Schedule, Sgd};
+use fieldmark_trainer::random::stream;
+use fieldmark_trainer::train::losses;
+use rand::RngExt;
+
+const BATCH: usize = 5;
+const SIDE: usize = 64;
+const CLASSES: usize = 4;
+
+/// All weights and statistics after three steps, as bits.
+fn trained(backbone: Backbone, stride: usize, threads: usize) -> Vec<u32> {
+    let config = NetworkConfig {
+        backbone,
+        class_layer: ClassLayer::Project { stride },
+        xi: 3,
+        head: HeadKind::GroupMean,
+        dropout: 0.2,
+    };
+    let network = build(&config, CLASSES, SIDE as u32, 1).unwrap();
+    let mc = Weights { mu: 1.0, lambda: 0.5 };
+    let loss = LossConfig { mc, keep: Keep::Half, mu_warm_up_epochs: 0.0, label_smoothing: 0.1 };
+    let mut sgd = Sgd::new(OptimConfig {
+        rate: 0.05,
+        head_factor: 1.0,
+        momentum: 0.9,
+        nesterov: true,
+        weight_decay: 1e-4,
+        warm_up_epochs: 0.0,
+        schedule: Schedule::Cosine,
+    });
+    let mut rng = stream(&[7]);
+    let pixels: Vec<f32> = (0..BATCH * 3 * SIDE * SIDE).map(|_| rng.random_range(0.0..255.0)).collect();
+    let images = Tensor::from_vec(pixels, (BATCH, 3, SIDE, SIDE), &Device::Cpu).unwrap();
+    let labels = Tensor::new(&[0u32, 3, 1, 2, 2], &Device::Cpu).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        for _ in 0..3 {
+            let losses = losses(&network, &images, &labels, &loss, mc.mu, &mut rng).unwrap();
+            sgd.step(&network.params, &losses.backward(&network).unwrap(), 0.05).unwrap();
+        }
+    });
+    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    network
+        .specs()
+        .iter()
+        .flat_map(|spec| values(network.params.get(&spec.name).unwrap()))
+        .map(f32::to_bits)
+        .collect()
+}
+
+#[test]
+fn three_steps_end_in_the_same_bits_on_one_two_and_five_threads() {
+    for (backbone, stride) in
+        [(Backbone::Resnet18, 32), (Backbone::EfficientnetLite0, 32), (Backbone::Tiny, 8)]
+    {
+        let one = trained(backbone, stride, 1);
+        assert!(one.iter().all(|bits| f32::from_bits(*bits).is_finite()));
+        for threads in [2, 5] {
+            assert!(trained(backbone, stride, threads) == one, "{backbone} on {threads} threads");
+        }
+    }
+}
