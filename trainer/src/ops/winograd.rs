@@ -139,16 +139,17 @@ impl Winograd {
     /// `G g G'` of every kernel, `[16, Co, Ci]`.
     fn kernels<T: Real>(&self, weight: &[T]) -> Vec<T> {
         let Conv { inputs, outputs, .. } = self.conv;
-        let mut kernels = vec![T::zero(); TAPS * outputs * inputs];
+        let mut kernels = fresh(TAPS * outputs * inputs);
         let rows = Pieces::of(&mut kernels, inputs);
         weight.par_chunks(9 * inputs).enumerate().for_each(|(output, weight)| {
-            let rows: [&mut [T]; TAPS] = std::array::from_fn(|tap| {
+            let rows: [&mut [MaybeUninit<T>]; TAPS] = std::array::from_fn(|tap| {
                 // SAFETY: this task alone has the rows of this output channel.
                 unsafe { rows.take(tap * outputs + output) }
             });
             write_kernels(weight, rows);
         });
-        kernels
+        // SAFETY: the tasks wrote every output channel's rows.
+        unsafe { written(kernels) }
     }
 
     /// Runs `run` on room for both sides' transformed values and for the planes of [`transform`].
@@ -405,7 +406,7 @@ widest! {
 
 widest! {
     /// One output channel's transformed kernels, `[Ci]` for each tap.
-    fn write_kernels<T>(weight: &[T], rows: [&mut [T]; TAPS]) {
+    fn write_kernels<T>(weight: &[T], rows: [&mut [MaybeUninit<T>]; TAPS]) {
         let (mut rows, mut taps) = (rows, [[T::zero(); LANES]; TAPS]);
         for (index, weight) in weight.chunks(9 * LANES).enumerate() {
             let mut kernels = [[T::zero(); LANES]; 9];
@@ -418,7 +419,7 @@ widest! {
             for (row, values) in rows.iter_mut().zip(&taps) {
                 let row = &mut row[index * LANES..];
                 let count = row.len().min(LANES);
-                row[..count].copy_from_slice(&values[..count]);
+                write_copy(&mut row[..count], &values[..count]);
             }
         }
     }
