@@ -88,6 +88,11 @@ impl Frame {
         &self.pixels
     }
 
+    /// The bytes themselves, to be used again.
+    pub fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
     /// The red, green, and blue of one pixel.
     ///
     /// # Panics
@@ -239,10 +244,11 @@ pub fn input(frame: &Frame) -> Array4<f32> {
     let mut planes = Array4::zeros([1, 3, height, width]);
     let cells = height * width;
     if let Some(values) = planes.as_slice_mut() {
-        for (plane, values) in values.chunks_exact_mut(cells).enumerate() {
-            for (value, pixel) in values.iter_mut().zip(frame.pixels.chunks_exact(3)) {
-                *value = f32::from(pixel[plane]);
-            }
+        let (red, rest) = values.split_at_mut(cells);
+        let (green, blue) = rest.split_at_mut(cells);
+        let pixels = frame.pixels.chunks_exact(3);
+        for (((pixel, red), green), blue) in pixels.zip(red).zip(green).zip(blue) {
+            (*red, *green, *blue) = (f32::from(pixel[0]), f32::from(pixel[1]), f32::from(pixel[2]));
         }
     }
     planes

@@ -10,9 +10,9 @@ use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
-use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::PngDecoder;
-use image::{DynamicImage, ImageDecoder, ImageError};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, RgbImage};
 use thiserror::Error;
 
 use crate::frame::{Frame, FrameError, MAX_SIDE};
@@ -115,7 +115,7 @@ pub fn read_picture(path: &Path, limits: &Limits) -> Result<Frame, PictureError>
     let metadata = file.metadata()?;
     check_regular(&metadata)?;
     check_bytes(metadata.len(), limits)?;
-    decode_picture(&read_limited(file, limits)?, limits)
+    decode_picture(&read_at_most(file, limits, metadata.len())?, limits)
 }
 
 /// All bytes of a stream of unknown length.
@@ -123,7 +123,12 @@ pub fn read_picture(path: &Path, limits: &Limits) -> Result<Frame, PictureError>
 /// # Errors
 /// Those of reading, and more bytes than the limit.
 pub fn read_limited(stream: impl Read, limits: &Limits) -> Result<Vec<u8>, PictureError> {
-    let mut bytes = Vec::new();
+    read_at_most(stream, limits, 0)
+}
+
+/// As [`read_limited`], with room for `expected` bytes from the start.
+fn read_at_most(stream: impl Read, limits: &Limits, expected: u64) -> Result<Vec<u8>, PictureError> {
+    let mut bytes = Vec::with_capacity(expected as usize);
     stream.take(limits.bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     check_bytes(bytes.len() as u64, limits)?;
     Ok(bytes)
@@ -146,14 +151,14 @@ pub fn decode_picture(bytes: &[u8], limits: &Limits) -> Result<Frame, PictureErr
         if !outline.complete {
             return Err(truncated("JPEG", bytes));
         }
-        let decoder = JpegDecoder::new(Cursor::new(bytes));
-        decoded(decoder, "JPEG", bytes, limits)
+        let jpeg = jpeg::decoded(bytes, limits)?;
+        upright(jpeg.frame, jpeg.orientation)
     } else if bytes.starts_with(PNG_START) {
         if let Some((width, height)) = png_size(bytes) {
             check_pixels(width, height, limits)?;
         }
         let decoder = PngDecoder::with_limits(Cursor::new(bytes), decoder_limits(limits));
-        decoded(decoder, "PNG", bytes, limits)
+        decoded_png(decoder, bytes, limits)
     } else {
         let found = likeness(bytes);
         Err(PictureError::NotAPicture { found })
@@ -169,24 +174,32 @@ fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
     Some((side(0)?, side(4)?))
 }
 
-fn decoded<D: ImageDecoder>(
+fn decoded_png<D: ImageDecoder>(
     decoder: Result<D, ImageError>,
-    kind: &'static str,
     bytes: &[u8],
     limits: &Limits,
 ) -> Result<Frame, PictureError> {
-    let refused = |error| refusal(error, kind, bytes);
+    let refused = |error| png_refusal(&error, bytes);
     let mut decoder = decoder.map_err(refused)?;
     let (width, height) = decoder.dimensions();
     check_pixels(width, height, limits)?;
     decoder.set_limits(decoder_limits(limits)).map_err(refused)?;
     // Damaged EXIF data costs the orientation, not the picture.
-    let orientation = decoder.orientation().ok();
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(refused)?;
-    if let Some(orientation) = orientation {
-        picture.apply_orientation(orientation);
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let picture = DynamicImage::from_decoder(decoder).map_err(refused)?;
+    upright(Frame::new(width, height, rgb_pixels(picture))?, orientation)
+}
+
+fn upright(frame: Frame, orientation: Orientation) -> Result<Frame, PictureError> {
+    if orientation == Orientation::NoTransforms {
+        return Ok(frame);
     }
-    Ok(Frame::new(picture.width(), picture.height(), rgb_pixels(picture))?)
+    let (width, height) = (frame.width(), frame.height());
+    // A frame has the bytes that its size needs.
+    let mut picture =
+        RgbImage::from_raw(width, height, frame.into_pixels()).map(DynamicImage::from).unwrap_or_default();
+    picture.apply_orientation(orientation);
+    Ok(Frame::new(picture.width(), picture.height(), picture.into_rgb8().into_raw())?)
 }
 
 fn rgb_pixels(picture: DynamicImage) -> Vec<u8> {
@@ -198,7 +211,12 @@ fn rgb_pixels(picture: DynamicImage) -> Vec<u8> {
         ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
     };
     let pixels = picture.into_rgba8().into_raw();
-    pixels.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]].map(|value| over_white(value, p[3]))).collect()
+    // Exactly as much room: caches count a frame's bytes.
+    let mut opaque = Vec::with_capacity(pixels.len() / 4 * 3);
+    for p in pixels.chunks_exact(4) {
+        opaque.extend([p[0], p[1], p[2]].map(|value| over_white(value, p[3])));
+    }
+    opaque
 }
 
 /// What the decoder may take: 16 bits for each of four channels, and as much again for itself.
@@ -208,11 +226,15 @@ fn decoder_limits(limits: &Limits) -> image::Limits {
     decoder
 }
 
-fn refusal(error: ImageError, kind: &'static str, bytes: &[u8]) -> PictureError {
-    let reason = error.to_string();
+fn png_refusal(error: &ImageError, bytes: &[u8]) -> PictureError {
     // Some decoders wrap the end of the file into an error of their own.
-    let early = matches!(&error, ImageError::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof);
-    if early || reason.to_lowercase().contains("unexpected end") {
+    let early = matches!(error, ImageError::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof);
+    if early { truncated("PNG", bytes) } else { refusal(&error.to_string(), "PNG", bytes) }
+}
+
+/// What a decoder's words mean.
+fn refusal(reason: &str, kind: &'static str, bytes: &[u8]) -> PictureError {
+    if reason.to_lowercase().contains("unexpected end") {
         return truncated(kind, bytes);
     }
     let reason = reason.lines().next().unwrap_or_default().to_string();

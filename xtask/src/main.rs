@@ -1,6 +1,7 @@
 //! The project's chores: what CI and people type. It starts programs and links none of them.
 
 mod bench_train;
+mod bench_input;
 mod check_onnx;
 mod ci;
 mod no_std;
@@ -52,6 +53,12 @@ enum Command {
 enum Bench {
     /// Training steps on the processor, beside PyTorch's
     Train(bench_train::Options),
+    /// Pictures decoded and augmented, a CPU-second of one thread
+    Input {
+        /// For the bench itself, `--help` among them
+        #[arg(last = true)]
+        extra: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -69,6 +76,7 @@ fn done(command: Command) -> Result<()> {
         Command::TrainAndExport(options) => train::train_and_export(&options),
         Command::CheckOnnx { files } => check_onnx::check_onnx(&files),
         Command::Bench(Bench::Train(options)) => bench_train::bench_train(&options),
+        Command::Bench(Bench::Input { extra }) => bench_input::bench_input(&extra),
         Command::Test { extra } => process::run(process::cargo().args(["test", "--workspace"]).args(extra)),
         Command::NoStd => no_std::no_std(),
         Command::Ci => ci::ci(),

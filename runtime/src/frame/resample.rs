@@ -38,48 +38,97 @@ pub fn resize(frame: &Frame, region: Region, width: u32, height: u32) -> Frame {
     let span = columns.span();
     let pitch = 3 * frame.width as usize;
     let bytes = 3 * span.start..3 * span.end;
-    // Rows first: it is the pass that vectorises whole, and it leaves the other one only `height` rows.
-    let mut sums = vec![0_i32; bytes.len()];
-    let mut row = vec![0_i16; bytes.len()];
     let mut pixels = vec![0_u8; 3 * width as usize * height as usize];
-    for (y, target) in pixels.chunks_exact_mut(3 * width as usize).enumerate() {
-        sums.fill(0);
-        let (first, weights) = rows.of(y);
-        for (source, &weight) in frame.pixels.chunks_exact(pitch).skip(first).zip(weights) {
-            add_weighted(&mut sums, &source[bytes.clone()], weight);
+    // Rows first: it is the pass that vectorises whole, and it leaves the other one only `height` rows.
+    let mut row = vec![0_i16; bytes.len()];
+    let mut strip = vec![0_i16; STRIP * bytes.len() + 1];
+    for (at, target) in pixels.chunks_mut(STRIP * 3 * width as usize).enumerate() {
+        let count = target.len() / (3 * width as usize);
+        for number in 0..count {
+            let (first, weights) = rows.of(STRIP * at + number);
+            let source = &frame.pixels[first * pitch + bytes.start..];
+            merge_rows(source, pitch, weights, &mut row);
+            interleave(&row, number, &mut strip);
         }
-        for (value, &sum) in row.iter_mut().zip(&sums) {
-            *value = rounded(sum, WEIGHT_BITS - PASS_BITS) as i16;
-        }
-        merge_columns(&row, &columns, span.start, target);
+        merge_columns(&strip, &columns, span.start, target, width as usize);
     }
     Frame { width, height, pixels }
 }
 
-/// `sums += weight * source`, the hot loop of the row pass.
-fn add_weighted(sums: &mut [i32], source: &[u8], weight: i16) {
-    for (sum, &value) in sums.iter_mut().zip(source) {
-        // Cannot overflow, as the weights sum to one; `wrapping` spares checked builds the check, which
-        // would keep the loop scalar.
-        *sum = sum.wrapping_add(i32::from(value) * i32::from(weight));
+/// Rows that the pass over columns does at once: their pixels at one place are 15 values, and vector units add 16.
+const STRIP: usize = 5;
+
+/// Values that the pass over rows does at once: few enough for their sums to stay in registers.
+const BLOCK: usize = 32;
+
+/// One row of intermediate pixels from as many rows of the frame, `pitch` apart, as there are weights.
+fn merge_rows(source: &[u8], pitch: usize, weights: &[i16], row: &mut [i16]) {
+    let whole = row.len() / BLOCK * BLOCK;
+    let (blocks, rest) = row.split_at_mut(whole);
+    for (block, target) in blocks.chunks_exact_mut(BLOCK).enumerate() {
+        merge_block::<BLOCK>(&source[BLOCK * block..], pitch, weights, target);
+    }
+    for (at, target) in rest.chunks_exact_mut(1).enumerate() {
+        merge_block::<1>(&source[whole + at..], pitch, weights, target);
     }
 }
 
-/// One output row from one row of intermediate pixels, which starts at input column `origin`.
-fn merge_columns(row: &[i16], columns: &Taps, origin: usize, target: &mut [u8]) {
-    for (x, target) in target.chunks_exact_mut(3).enumerate() {
+/// `N` values of [`merge_rows`].
+#[inline]
+fn merge_block<const N: usize>(source: &[u8], pitch: usize, weights: &[i16], target: &mut [i16]) {
+    let mut sums = [0_i32; N];
+    let mut at = 0;
+    for &weight in weights {
+        add_weighted(&mut sums, &source[at..at + N], weight);
+        at += pitch;
+    }
+    for (value, sum) in target.iter_mut().zip(sums) {
+        *value = rounded(sum, WEIGHT_BITS - PASS_BITS) as i16;
+    }
+}
+
+/// `sums += weight * values`, the hot loop of both passes.
+#[inline]
+fn add_weighted<T: Copy + Into<i32>, const N: usize>(sums: &mut [i32; N], values: &[T], weight: i16) {
+    for (sum, &value) in sums.iter_mut().zip(values) {
+        // Cannot overflow, as the weights sum to one; `wrapping` spares checked builds the check, which
+        // would keep the loop scalar.
+        *sum = sum.wrapping_add(value.into() * i32::from(weight));
+    }
+}
+
+/// Puts a row's pixels into their places among those of the other rows of a strip. `strip` ends with a value that
+/// does not count, so that every place can be read as sixteen.
+fn interleave(row: &[i16], number: usize, strip: &mut [i16]) {
+    let places = strip.chunks_exact_mut(3 * STRIP);
+    for (pixel, place) in row.chunks_exact(3).zip(places) {
+        place[3 * number..3 * number + 3].copy_from_slice(pixel);
+    }
+}
+
+/// The output rows of a strip of intermediate rows, which starts at input column `origin`.
+fn merge_columns(strip: &[i16], columns: &Taps, origin: usize, target: &mut [u8], width: usize) {
+    for x in 0..width {
         let (first, weights) = columns.of(x);
-        let source = &row[3 * (first - origin)..];
-        let mut sums = [0_i32; 3];
-        for (pixel, &weight) in source.chunks_exact(3).zip(weights) {
-            for (sum, &value) in sums.iter_mut().zip(pixel) {
-                *sum = sum.wrapping_add(i32::from(value) * i32::from(weight));
-            }
-        }
-        for (byte, sum) in target.iter_mut().zip(sums) {
-            *byte = rounded(sum, WEIGHT_BITS + PASS_BITS) as u8;
+        let values = merge_place(&strip[3 * STRIP * (first - origin)..], weights);
+        for (row, pixel) in target.chunks_exact_mut(3 * width).zip(values.chunks_exact(3)) {
+            row[3 * x..3 * x + 3].copy_from_slice(pixel);
         }
     }
+}
+
+/// A strip's pixels at one output column. A function of its own: inlined, its sums are not kept in vector registers.
+#[inline(never)]
+fn merge_place(strip: &[i16], weights: &[i16]) -> [u8; 3 * STRIP + 1] {
+    let mut sums = [0_i32; 3 * STRIP + 1];
+    for (tap, &weight) in weights.iter().enumerate() {
+        add_weighted(&mut sums, &strip[3 * STRIP * tap..=3 * STRIP * (tap + 1)], weight);
+    }
+    let mut values = [0_u8; 3 * STRIP + 1];
+    for (value, sum) in values.iter_mut().zip(sums) {
+        *value = rounded(sum, WEIGHT_BITS + PASS_BITS) as u8;
+    }
+    values
 }
 
 /// `sum / 2^bits`, rounded; sums are not negative.

@@ -1,7 +1,20 @@
-//! The outline of a JPEG file: its size and whether it is whole.
+//! JPEG files: their outline, and their pixels.
 //!
 //! The decoder fills what is missing of a cut file with grey and says nothing, and it reads the whole
 //! header before it tells the size; so both are looked up here first.
+//!
+//! The decoder is used directly: through the `image` crate every file is copied and its header decoded three
+//! times.
+
+use image::metadata::Orientation;
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::{Limits, PictureError, check_pixels, refusal};
+use crate::frame::Frame;
 
 /// How every JPEG file starts.
 pub(super) const START: &[u8] = b"\xff\xd8\xff";
@@ -13,6 +26,37 @@ pub(super) struct Outline {
     /// The end-of-image marker was found where one belongs. What follows it does not count: cameras
     /// append previews and clips.
     pub(super) complete: bool,
+}
+
+/// A decoded file.
+pub(super) struct Jpeg {
+    /// The pixels as they are stored.
+    pub(super) frame: Frame,
+    /// How to turn them.
+    pub(super) orientation: Orientation,
+}
+
+/// The picture of a whole file, whatever its colours, as RGB.
+pub(super) fn decoded(bytes: &[u8], limits: &Limits) -> Result<Jpeg, PictureError> {
+    let refused = |error: DecodeErrors| refusal(&error.to_string(), "JPEG", bytes);
+    // Not strict: cameras and programs write files with small faults, and whether a file is whole has been seen.
+    // The decoder's own limits on sides would refuse what ours let pass.
+    let options = DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(refused)?;
+    let (width, height) = decoder.dimensions().unwrap_or_default();
+    let (width, height) = (width as u32, height as u32);
+    check_pixels(width, height, limits)?;
+    // Damaged EXIF data costs the orientation, not the picture.
+    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    let mut pixels = vec![0; 3 * width as usize * height as usize];
+    decoder.decode_into(&mut pixels).map_err(refused)?;
+    let frame = Frame::new(width, height, pixels)?;
+    Ok(Jpeg { frame, orientation: orientation.unwrap_or(Orientation::NoTransforms) })
 }
 
 /// Walks from marker to marker.
@@ -47,10 +91,23 @@ const END: u8 = 0xd9;
 
 /// The next marker at or after `at`, and where its segment starts. Skips entropy-coded data, in which
 /// `ff 00` is a value, and fill bytes.
-fn next_marker(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
-    let rest = bytes.get(at..)?;
-    let found = rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff))?;
-    Some((rest[found + 1], at + found + 2))
+fn next_marker(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
+    loop {
+        at += find_ff(bytes.get(at..)?)? + 1;
+        match *bytes.get(at)? {
+            0x00 | 0xff => {}
+            marker => return Some((marker, at + 1)),
+        }
+    }
+}
+
+/// Where the first `ff` is. Most bytes of a file are searched here, so it goes by blocks, which vector units compare
+/// at once.
+fn find_ff(bytes: &[u8]) -> Option<usize> {
+    let is_ff = |byte: &u8| *byte == 0xff;
+    let without = |block: &&[u8]| !block.iter().fold(false, |any, byte| any | is_ff(byte));
+    let start = 32 * bytes.chunks_exact(32).take_while(without).count();
+    bytes[start..].iter().position(is_ff).map(|found| start + found)
 }
 
 fn is_frame_header(marker: u8) -> bool {

@@ -71,6 +71,38 @@ fn grey_alpha_and_sixteen_bits_become_rgb_over_white() {
     }
 }
 
+/// Files of `golden/make.py`: what other programs write.
+const KINDS: [(&str, &[u8]); 8] = [
+    ("4:2:0", include_bytes!("golden/420.jpg")),
+    ("4:2:2", include_bytes!("golden/422.jpg")),
+    ("progressive", include_bytes!("golden/progressive.jpg")),
+    ("restart markers", include_bytes!("golden/restarts.jpg")),
+    ("stored as RGB", include_bytes!("golden/rgb.jpg")),
+    ("grey", include_bytes!("golden/grey.jpg")),
+    ("progressive grey", include_bytes!("golden/grey_progressive.jpg")),
+    ("CMYK", include_bytes!("golden/cmyk.jpg")),
+];
+
+#[test]
+fn every_kind_of_jpeg_decodes_as_through_the_image_crate() {
+    for (kind, bytes) in KINDS {
+        let decoder = image::codecs::jpeg::JpegDecoder::new(Cursor::new(bytes)).unwrap();
+        let expected = DynamicImage::from_decoder(decoder).unwrap().into_rgb8();
+        let frame = decode(bytes).unwrap();
+        assert_eq!((frame.width(), frame.height()), expected.dimensions(), "{kind}");
+        assert_eq!(frame.pixels(), expected.as_raw(), "{kind}");
+    }
+}
+
+#[test]
+fn every_kind_of_jpeg_is_refused_at_every_cut() {
+    for (kind, bytes) in KINDS {
+        for length in 1..bytes.len() {
+            assert!(decode(&bytes[..length]).is_err(), "{kind}: {length} of {} bytes", bytes.len());
+        }
+    }
+}
+
 #[test]
 fn exif_orientation_is_applied_once() {
     let frame = Frame::new(16, 8, pattern(3, 16).pixels()[..3 * 16 * 8].to_vec()).unwrap();
@@ -128,7 +160,8 @@ fn what_follows_a_whole_jpeg_does_not_matter() {
 fn no_single_changed_byte_makes_the_decoder_panic() {
     let frame = pattern(4, 16);
     let pictures = [jpeg(&frame), png(16, 16, frame.pixels(), ExtendedColorType::Rgb8)];
-    for picture in pictures {
+    let kinds = KINDS.map(|(_, bytes)| bytes.to_vec());
+    for picture in pictures.into_iter().chain(kinds) {
         for at in 0..picture.len() {
             let mut bytes = picture.clone();
             bytes[at] ^= 0xff;

@@ -80,8 +80,10 @@ pub fn augmented(
         }
         Crop::Whole | Crop::Shifted { .. } => network_frame(frame, rule, side).0,
     };
-    let seen = if is_flipped { seen.flipped() } else { seen };
     let mut planes = planes(&seen);
+    if is_flipped {
+        planes.chunks_exact_mut(side as usize).for_each(<[f32]>::reverse);
+    }
     if let Crop::Shifted { by } = change.crop {
         let [x, y] = [u, v].map(|u| ((2.0 * u - 1.0) * by * side as f32).round() as isize);
         planes = shifted(&planes, side as usize, x, y);
@@ -136,15 +138,32 @@ fn jitter(planes: &mut [f32], brightness: f32, contrast: f32, saturation: f32) {
     let cells = planes.len() / 3;
     let (red, rest) = planes.split_at_mut(cells);
     let (green, blue) = rest.split_at_mut(cells);
-    let grey = |r: f32, g: f32, b: f32| 0.299 * r + 0.587 * g + 0.114 * b;
-    let total: f64 = (0..cells).map(|at| f64::from(grey(red[at], green[at], blue[at]))).sum();
-    let mean = (total / cells as f64) as f32 * brightness;
-    for at in 0..cells {
-        let lit = [red[at], green[at], blue[at]].map(|value| (value * brightness - mean) * contrast + mean);
+    let mean = (total(red, green, blue) / cells as f64) as f32 * brightness;
+    for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
+        let lit = [*red, *green, *blue].map(|value| (value * brightness - mean) * contrast + mean);
         let own = grey(lit[0], lit[1], lit[2]);
         let [r, g, b] = lit.map(|value| ((value - own) * saturation + own).clamp(0.0, 255.0));
-        (red[at], green[at], blue[at]) = (r, g, b);
+        (*red, *green, *blue) = (r, g, b);
     }
+}
+
+fn grey(red: f32, green: f32, blue: f32) -> f32 {
+    0.299 * red + 0.587 * green + 0.114 * blue
+}
+
+/// The sum of the pixels' greys. Eight sums side by side instead of one: in double precision each is exact, and so the
+/// order does not matter, for the whole numbers 0..=255 of up to 512 x 512 pixels.
+fn total(red: &[f32], green: &[f32], blue: &[f32]) -> f64 {
+    let ((reds, red), (greens, green)) = (red.as_chunks::<8>(), green.as_chunks::<8>());
+    let (blues, blue) = blue.as_chunks::<8>();
+    let mut sums = [0.0_f64; 8];
+    for ((r, g), b) in reds.iter().zip(greens).zip(blues) {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum += f64::from(grey(r[lane], g[lane], b[lane]));
+        }
+    }
+    let rest = red.iter().zip(green).zip(blue).map(|((r, g), b)| f64::from(grey(*r, *g, *b)));
+    sums.into_iter().chain(rest).sum()
 }
 
 #[cfg(test)]
@@ -221,6 +240,16 @@ mod tests {
         let mut flat = colours;
         jitter(&mut flat, 1.0, 0.0, 1.0);
         assert!(flat.iter().all(|value| (value - flat[0]).abs() < 1e-3));
+    }
+
+    #[test]
+    fn the_total_grey_does_not_depend_on_the_order_of_sums() {
+        let mut rng = stream(&[7]);
+        let mut plane = || (0..512 * 512 - 3).map(|_| f32::from(rng.random::<u8>())).collect::<Vec<f32>>();
+        let (red, green, blue) = (plane(), plane(), plane());
+        let greys = red.iter().zip(&green).zip(&blue).map(|((r, g), b)| f64::from(grey(*r, *g, *b)));
+        let one_by_one = greys.sum::<f64>();
+        assert_eq!(total(&red, &green, &blue).to_bits(), one_by_one.to_bits());
     }
 
     #[test]
