@@ -4,7 +4,8 @@
 //! - `export`: every network exports to a file that the board's engine runs to the trainer's logits.
 //! - `mc_loss`: the loss and its gradients are the paper's, to `PyTorch`'s last digits.
 //! - `ops`: every differentiable operation is `PyTorch`'s, forward and backward.
-//! - `resume`: a killed run ends in the same bits.
+//! - `resume`: a killed run ends in the same bits; threads change nothing.
+//! - `stopped`: a full disk, an interrupt, a lost folder or too little memory ends a run in one clear line, and it goes on.
 //! - `stock_candle`: what candle gets wrong, and why `ops` exists; fails when an upgrade mends it.
 //! - `threads`: a training step gives the same bits on any number of threads.
 //!
@@ -20,4 +21,5 @@ mod mc_loss;
 mod ops;
 mod resume;
 mod stock_candle;
+mod stopped;
 mod threads;

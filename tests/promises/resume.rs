@@ -14,20 +14,20 @@ use crate::program::{SHORT, birds, program, run};
 /// 24 pictures to train on, 4 a batch.
 const STEPS: usize = 12;
 
-fn arguments<'a>(birds: &'a Path, out: &'a Path) -> Vec<&'a OsStr> {
+pub fn arguments<'a>(birds: &'a Path, out: &'a Path) -> Vec<&'a OsStr> {
     let data = [OsStr::new("train"), birds.as_ref(), "--out".as_ref(), out.as_ref()];
     let often = ["--checkpoint-steps", "1"].map(OsStr::new);
     data.into_iter().chain(SHORT.map(OsStr::new)).chain(often).collect()
 }
 
 /// Hashes of the last and the best weights, velocities and progress.
-fn hashes(run: &Path) -> [String; 2] {
+pub fn hashes(run: &Path) -> [String; 2] {
     ["last.safetensors", "best.safetensors"]
         .map(|file| hexadecimal(&Sha256::digest(std::fs::read(run.join(file)).unwrap())))
 }
 
 /// The epochs' records, without what a clock or the system says.
-fn metrics(run: &Path) -> Vec<Value> {
+pub fn metrics(run: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let record = |line: &str| {
         let mut record: Value = serde_json::from_str(line).unwrap();

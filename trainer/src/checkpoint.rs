@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::layer::Params;
 use crate::metrics::EpochSums;
 use crate::optim::Sgd;
+use crate::remedy::remedy;
 
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +55,7 @@ pub struct Best {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The operating system could not read or write it.
-    #[error("cannot {act} the checkpoint {path}: {source}")]
+    #[error("cannot {act} the checkpoint {path}: {source}; {}", remedy(act, source))]
     File {
         /// "read" or "write".
         act: &'static str,

@@ -24,7 +24,7 @@ pub use fold::fold;
 pub use forward::{Mode, forward};
 pub use params::{Init, ParamKind, ParamSpec, Params, Weight, parameter_specs};
 pub(crate) use shape::layer_shape;
-pub use shape::{Cost, Shape, ShapeError, cost, shape, stride};
+pub use shape::{Cost, Shape, ShapeError, convolved, cost, shape, stride};
 
 use crate::ops::same_padding;
 

@@ -2,6 +2,7 @@
 
 mod args;
 mod say;
+mod stop;
 
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use fieldmark::file::write_whole;
 use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
+use fieldmark_trainer::train::TrainError;
 use fieldmark_trainer::{dataset, eval, export, network, ops, run, train};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -26,7 +28,11 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", say::chain(&error));
+            if let Some(&TrainError::Stopped { signal, .. }) = error.downcast_ref() {
+                say::aside(&error.to_string());
+                return ExitCode::from(stop::exit_code(signal));
+            }
+            say::aside(&format!("error: {}", say::chain(&error)));
             ExitCode::FAILURE
         }
     }
@@ -43,7 +49,10 @@ fn synth(args: &SynthArgs) -> Result<()> {
     draw_dataset(&args.out, &config)?;
     let (train, test) = (args.classes * args.train, args.classes * args.test);
     let out = args.out.display();
-    eprintln!("{train} training and {test} test pictures of {} species are in {out}", args.classes);
+    say::aside(&format!(
+        "{train} training and {test} test pictures of {} species are in {out}",
+        args.classes
+    ));
     Ok(())
 }
 
@@ -66,8 +75,10 @@ fn train(args: &TrainArgs) -> Result<()> {
         &args.out,
         args.checkpoint_steps.map(NonZeroUsize::get),
         &bar,
-    )?;
+        &*stop::on_signal(&bar).context("cannot wait for Ctrl-C")?,
+    );
     bar.finish_and_clear();
+    let outcome = outcome?;
     say::outcome(&outcome, &args.out);
     Ok(())
 }

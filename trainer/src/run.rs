@@ -23,6 +23,7 @@ use crate::dataset::{self, Dataset, DatasetError, split_record};
 use crate::metrics::{EpochMetrics, EpochSums};
 use crate::network::{self, Network, NetworkError};
 use crate::optim::Sgd;
+use crate::remedy::remedy;
 
 /// All that is needed to go on.
 pub const LAST: &str = "last.safetensors";
@@ -40,7 +41,7 @@ const METRICS: &str = "metrics.jsonl";
 #[non_exhaustive]
 pub enum RunError {
     /// A file of the folder cannot be read or written.
-    #[error("cannot {act} {}: {source}", path.display())]
+    #[error("cannot {act} {}: {source}; {}", path.display(), remedy(act, source))]
     File {
         /// "read" or "write".
         act: &'static str,

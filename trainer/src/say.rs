@@ -1,5 +1,6 @@
 //! What the program tells a person. Results go to stdout, the rest to stderr.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use fieldmark_trainer::dataset::Dataset;
@@ -25,20 +26,25 @@ pub fn chain(error: &anyhow::Error) -> String {
     })
 }
 
+/// A line on stderr, or nothing where stderr is full or gone: the exit code still tells.
+pub fn aside(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Classes, pictures, and what is not used.
 pub fn dataset(dataset: &Dataset) {
-    eprintln!(
+    aside(&format!(
         "{} classes; {} pictures to train on, {} to choose by, {} to test on",
         dataset.labels.len(),
         dataset.train.len(),
         dataset.validation.len(),
         dataset.test.len()
-    );
+    ));
     for skipped in dataset.skipped.iter().take(LISTED) {
-        eprintln!("not used: {}: {}", skipped.path.display(), skipped.reason);
+        aside(&format!("not used: {}: {}", skipped.path.display(), skipped.reason));
     }
     if dataset.skipped.len() > LISTED {
-        eprintln!("not used: {} more, listed in split.json", dataset.skipped.len() - LISTED);
+        aside(&format!("not used: {} more, listed in split.json", dataset.skipped.len() - LISTED));
     }
 }
 
@@ -46,14 +52,14 @@ pub fn dataset(dataset: &Dataset) {
 pub fn network(network: &Network, side: u32) -> Result<(), ShapeError> {
     let layers = [network.trunk.as_slice(), network.head.as_slice()].concat();
     let cost = cost(&layers, [3, side as usize, side as usize])?;
-    eprintln!(
+    aside(&format!(
         "{:.2} million parameters, {:.0} million multiply-adds a picture of {side} x {side}; {} class-aligned channels, \
          {} pixels a cell",
         cost.parameters as f64 / 1e6,
         cost.multiply_adds as f64 / 1e6,
         network.layout.channels(),
         network.map_stride()
-    );
+    ));
     Ok(())
 }
 
@@ -69,7 +75,7 @@ pub fn outcome(outcome: &Outcome, run: &Path) {
     if let Some(mib) = peak_memory_mib() {
         println!("peak memory {mib:.0} MiB");
     }
-    eprintln!("the run is in {}", run.display());
+    aside(&format!("the run is in {}", run.display()));
 }
 
 /// The test split's figures.

@@ -4,8 +4,10 @@
 //! beside it. Every random number is drawn from the seed and the step, so a run that was killed goes on, on the
 //! CPU, bit for bit as it would have.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Instant;
 
 use candle_core::{D, DType, Tensor};
@@ -22,6 +24,7 @@ use crate::config::{Config, ConfigError, LossConfig};
 use crate::dataset::{Dataset, Skipped};
 use crate::layer::Mode;
 use crate::mc_loss::{Weights, cwa_mask, mc_loss};
+use crate::memory::{MemoryError, refuse_too_little};
 use crate::metrics::{EpochSums, Pace};
 use crate::network::{Network, Pass};
 use crate::ops::Gradients;
@@ -57,6 +60,19 @@ pub enum TrainError {
     /// A setting that cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// It cannot fit into memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// Somebody asked it to.
+    #[error("stopped after step {step} of {steps}, saved; the same command goes on")]
+    Stopped {
+        /// The signal that asked.
+        signal: i32,
+        /// Steps done.
+        step: usize,
+        /// Steps of the whole run.
+        steps: usize,
+    },
     /// The run ended before its first epoch did.
     #[error("the run has no whole epoch; train with --epochs 1 or more")]
     NoEpoch,
@@ -95,7 +111,8 @@ pub enum TrainError {
 }
 
 /// Trains `network`, built of `config` for the classes of `dataset`, to the end, going on from `last.safetensors` where the folder `run` has one of the same run. With
-/// `checkpoint_steps` that file is written every so many steps, as well as after each epoch.
+/// `checkpoint_steps` that file is written every so many steps, as well as after each epoch. `stop` is 0, or the signal
+/// that asks the run to end after the step in progress.
 ///
 /// # Errors
 /// [`TrainError`]; the last checkpoint then still stands whole.
@@ -106,8 +123,10 @@ pub fn train(
     run: &Path,
     checkpoint_steps: Option<usize>,
     bar: &ProgressBar,
+    stop: &AtomicI32,
 ) -> Result<Outcome, TrainError> {
     config.check()?;
+    refuse_too_little(network, config, dataset.train.len())?;
     let _lock = run::claim(run, dataset)?;
     let pictures = Arc::new(Pictures::new(config.side, config.resize, CACHE_BYTES));
     refuse_unusable(dataset, &pictures)?;
@@ -134,20 +153,28 @@ pub fn train(
             bar.set_message(progress.sums.message());
             if checkpoint_steps.is_some_and(|every| (step + 1).is_multiple_of(every)) {
                 checkpoint::save(&run.join(LAST), &progress, &network.params, &sgd)?;
-                bar.suspend(|| eprintln!("saved after step {}", step + 1));
+                tell(bar, &format!("saved after step {}", step + 1));
+            }
+            if let Some(signal) = asked(stop) {
+                checkpoint::save(&run.join(LAST), &progress, &network.params, &sgd)?;
+                return Err(TrainError::Stopped { signal, step: step + 1, steps });
             }
         }
         let seen = (progress.sums.pictures - pictures_before) as f64;
         let images_per_second = seen / started.elapsed().as_secs_f64();
         let step = (progress.epoch + 1) * per_epoch;
-        let last = validate(network, &pictures, dataset, config, progress.epoch)?;
+        let Some(last) = validate(network, &pictures, dataset, config, progress.epoch, stop)? else {
+            // Gone on with, the epoch has no step left and is validated.
+            checkpoint::save(&run.join(LAST), &progress, &network.params, &sgd)?;
+            return Err(TrainError::Stopped { signal: stop.load(Ordering::Relaxed), step, steps });
+        };
         let now = rate(&config.optim, step - 1, steps, per_epoch);
         refuse_not_finite("the validation cross-entropy", last.cross_entropy, step, now)?;
         progress.last = Some(last);
         let pace = Pace { step, rate: now, mu: config.loss.mu_at(step - 1, per_epoch), images_per_second };
         let metrics = progress.sums.metrics(last, pace);
         run::append_metrics(run, &metrics)?;
-        bar.suspend(|| eprintln!("{}", metrics.line(config.epochs)));
+        tell(bar, &metrics.line(config.epochs));
         let is_best = progress.best.is_none_or(|best| is_better(last, best));
         if is_best {
             progress.best = Some(last);
@@ -161,6 +188,16 @@ pub fn train(
     }
     let (best, last) = progress.best.zip(progress.last).ok_or(TrainError::NoEpoch)?;
     Ok(Outcome { best, last })
+}
+
+/// A line on stderr. What stderr is may be full or gone, and a run goes on without.
+pub fn tell(bar: &ProgressBar, line: &str) {
+    let _ = bar.suspend(|| writeln!(io::stderr(), "{line}"));
+}
+
+/// The signal that asks for the end.
+fn asked(stop: &AtomicI32) -> Option<i32> {
+    Some(stop.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
 }
 
 /// Before hours of training, not in the middle of them. What decodes is in the cache afterwards.
@@ -267,23 +304,28 @@ fn scalar(tensor: &Tensor) -> candle_core::Result<f64> {
     tensor.to_dtype(DType::F64)?.to_scalar::<f64>()
 }
 
-/// Accuracy and cross-entropy on the validation split, pictures prepared as the board prepares them.
+/// Accuracy and cross-entropy on the validation split, pictures prepared as the board prepares them; `None` if asked
+/// to stop on the way.
 fn validate(
     network: &Network,
     pictures: &Arc<Pictures>,
     dataset: &Dataset,
     config: &Config,
     epoch: usize,
-) -> Result<Best, TrainError> {
+    stop: &AtomicI32,
+) -> Result<Option<Best>, TrainError> {
     let (mut right, mut entropy) = (0, 0.0);
     for batch in Batches::evaluate(pictures, &dataset.validation, config.batch) {
+        if asked(stop).is_some() {
+            return Ok(None);
+        }
         let batch = batch?;
         let output = network.forward(&batch.images, &mut Mode::Eval)?;
         right += correct(&output.logits, &batch.labels)?;
         entropy += scalar(&cross_entropy(&output.logits, &batch.labels, 0.0)?)? * batch.samples.len() as f64;
     }
     let count = dataset.validation.len() as f64;
-    Ok(Best { epoch, accuracy: right as f64 / count, cross_entropy: entropy / count })
+    Ok(Some(Best { epoch, accuracy: right as f64 / count, cross_entropy: entropy / count }))
 }
 
 /// More right answers, or as many with a lower cross-entropy.

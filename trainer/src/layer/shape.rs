@@ -127,6 +127,30 @@ pub(crate) fn shape_from(layers: &[Layer], input: Shape) -> Result<Shape, ShapeE
     layers.iter().try_fold(input, |shape, layer| layer_shape(layer, shape))
 }
 
+/// Values of one picture that come out of the convolutions of `layers`, together.
+///
+/// # Errors
+/// As [`shape`].
+pub fn convolved(layers: &[Layer], input: [usize; 3]) -> Result<u64, ShapeError> {
+    convolved_from(layers, Shape::Maps(input))
+}
+
+fn convolved_from(layers: &[Layer], mut input: Shape) -> Result<u64, ShapeError> {
+    let mut sum = 0;
+    for layer in layers {
+        let output = layer_shape(layer, input)?;
+        sum += match layer {
+            Layer::Conv(_) => values(output) as u64,
+            Layer::Residual { body, shortcut } => {
+                convolved_from(body, input)? + convolved_from(shortcut, input)?
+            }
+            _ => 0,
+        };
+        input = output;
+    }
+    Ok(sum)
+}
+
 fn multiply_adds(layers: &[Layer], mut input: Shape) -> Result<u64, ShapeError> {
     let mut sum = 0;
     for layer in layers {
