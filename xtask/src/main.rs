@@ -2,6 +2,7 @@
 
 mod bench_train;
 mod bench_input;
+mod build_cuda;
 mod check_onnx;
 mod ci;
 mod no_std;
@@ -37,6 +38,8 @@ enum Command {
     /// Measure speed and memory
     #[command(subcommand)]
     Bench(Bench),
+    /// Build the trainer for NVIDIA GPUs, without one; with no CUDA installed, from Python's wheels
+    BuildCuda(build_cuda::Options),
     /// Run all tests: `cargo test --workspace`
     Test {
         /// More for `cargo test`
@@ -77,6 +80,7 @@ fn done(command: Command) -> Result<()> {
         Command::CheckOnnx { files } => check_onnx::check_onnx(&files),
         Command::Bench(Bench::Train(options)) => bench_train::bench_train(&options),
         Command::Bench(Bench::Input { extra }) => bench_input::bench_input(&extra),
+        Command::BuildCuda(options) => build_cuda::build_cuda(&options),
         Command::Test { extra } => process::run(process::cargo().args(["test", "--workspace"]).args(extra)),
         Command::NoStd => no_std::no_std(),
         Command::Ci => ci::ci(),

@@ -4,6 +4,7 @@ use std::env;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
@@ -65,6 +66,95 @@ pub fn succeeds(command: &mut Command) -> bool {
 
 fn checked(line: String, status: ExitStatus) -> Result<()> {
     if status.success() { Ok(()) } else { Err(Failed { line, status }.into()) }
+}
+
+/// The program called `name` among cargo's messages, one JSON object a line.
+///
+/// # Errors
+/// There is none.
+pub fn program(artefacts: &str, name: &str) -> Result<PathBuf> {
+    let messages = artefacts.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut paths = messages.filter(|message| message["target"]["name"] == name);
+    let path = paths.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    path.with_context(|| format!("cargo built no program called {name}"))
+}
+
+/// What a command does, or with `dry_run` only says.
+pub struct Act {
+    /// Programs are printed and not started, files are named and not touched.
+    pub dry_run: bool,
+}
+
+impl Act {
+    /// As [`run`].
+    ///
+    /// # Errors
+    /// Those of [`run`].
+    pub fn run(&self, command: &mut Command) -> Result<()> {
+        if self.dry_run {
+            eprintln!("$ {}", line(command));
+            return Ok(());
+        }
+        run(command)
+    }
+
+    /// As [`output`], but prints the command line, and is `instead` where nothing is started.
+    ///
+    /// # Errors
+    /// Those of [`output`].
+    pub fn output(&self, command: &mut Command, instead: &str) -> Result<String> {
+        eprintln!("$ {}", line(command));
+        if self.dry_run { Ok(instead.to_owned()) } else { output(command) }
+    }
+
+    /// Writes a file and its folder; one that is right already keeps its time, so that cargo builds nothing anew.
+    ///
+    /// # Errors
+    /// The file's path and the system's reason.
+    pub fn write(&self, path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+        let content = content.as_ref();
+        if fs::read(path).is_ok_and(|present| present == content) || self.says("write", path) {
+            return Ok(());
+        }
+        let folder = path.parent().unwrap_or(path);
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(path, content))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Copies a file with its permissions.
+    ///
+    /// # Errors
+    /// Both paths and the system's reason.
+    pub fn copy(&self, from: &Path, to: &Path) -> Result<()> {
+        if self.says(&format!("copy {} to", from.display()), to) {
+            return Ok(());
+        }
+        let folder = to.parent().unwrap_or(to);
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::copy(from, to))
+            .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+        Ok(())
+    }
+
+    /// Removes a folder with all that is in it, if it is there.
+    ///
+    /// # Errors
+    /// Its path and the system's reason.
+    pub fn remove_folder(&self, folder: &Path) -> Result<()> {
+        if !folder.exists() || self.says("remove", folder) {
+            return Ok(());
+        }
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
+    }
+
+    /// Says what would be done where it is not; whether it did.
+    fn says(&self, what: &str, path: &Path) -> bool {
+        if self.dry_run {
+            eprintln!("# {what} {}", path.display());
+        }
+        self.dry_run
+    }
 }
 
 /// The cargo that runs us, so that a toolchain chosen with `cargo +NAME xtask` stays chosen.
@@ -160,5 +250,15 @@ mod tests {
     fn a_program_that_is_missing_is_named() {
         let error = run(&mut Command::new("no-such-program")).unwrap_err();
         assert_eq!(error.to_string(), "cannot start `no-such-program`");
+    }
+
+    #[test]
+    fn programs_are_where_cargo_says() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"fieldmark"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"fieldmark"},"executable":"/t/debug/fieldmark"}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(program(messages, "fieldmark").unwrap(), Path::new("/t/debug/fieldmark"));
+        let error = program(messages, "fieldmark-trainer").unwrap_err();
+        assert_eq!(error.to_string(), "cargo built no program called fieldmark-trainer");
     }
 }

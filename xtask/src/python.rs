@@ -1,4 +1,4 @@
-//! Virtual environments of Python packages, one for each chore that needs some.
+//! Python environments of our own, for programs that only exist there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,31 +6,47 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::process::{run, succeeds};
+use crate::process::{Act, succeeds};
 
-/// The Python of a virtual environment in `folder` with the packages `pins`, made anew unless it is whole:
-/// the same pins, and `import imports` works.
+/// What an environment holds.
+pub struct Packages<'a> {
+    /// Everything that is installed, so that a new release of something else breaks nothing here.
+    pub pins: &'a [&'a str],
+    /// Python that runs only where they work.
+    pub check: &'a str,
+}
+
+/// The Python of a virtual environment in `folder`, made anew unless it is whole.
 ///
 /// # Errors
-/// No Python, or no packages.
-pub fn python_with_packages(folder: &Path, pins: &[&str], imports: &str) -> Result<PathBuf> {
+/// No Python with `venv`, or packages that cannot be had.
+pub fn environment(act: &Act, folder: &Path, packages: &Packages<'_>) -> Result<PathBuf> {
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     let stamp = folder.join("pins.txt");
-    let pinned = pins.join("\n");
-    let is_whole = fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == pinned)
-        && succeeds(Command::new(&python).args(["-c", &format!("import {imports}")]));
+    let pins = packages.pins.join("\n");
+    let is_whole = fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == pins)
+        && succeeds(Command::new(&python).args(["-c", packages.check]));
     if is_whole {
         return Ok(python);
     }
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-    }
+    act.remove_folder(folder)?;
     let missing =
         "no virtual environment; install Python 3.11 or later and its venv module (Debian: python3-venv)";
-    run(Command::new("python3").args(["-m", "venv"]).arg(folder)).context(missing)?;
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        .args(pins))?;
-    fs::write(&stamp, pinned).with_context(|| format!("cannot write {}", stamp.display()))?;
+    act.run(Command::new("python3").args(["-m", "venv"]).arg(folder)).context(missing)?;
+    act.run(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(packages.pins),
+    )?;
+    act.write(&stamp, &pins)?;
     Ok(python)
+}
+
+/// As [`environment`], whole when `import imports` works.
+///
+/// # Errors
+/// As [`environment`].
+pub fn python_with_packages(folder: &Path, pins: &[&str], imports: &str) -> Result<PathBuf> {
+    let check = format!("import {imports}");
+    environment(&Act { dry_run: false }, folder, &Packages { pins, check: &check })
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
-use crate::process::{cargo, in_words, line, output, quoted, run};
+use crate::process::{cargo, in_words, line, output, program, quoted, run};
 
 /// What `--quick` draws: enough for every stage, too little for good answers.
 const QUICK_SYNTH: [&str; 6] = ["--train", "8", "--test", "4", "--side", "96"];
@@ -84,14 +84,6 @@ fn build() -> Result<Programs> {
     let artefacts = output(build.args(["--message-format", "json-render-diagnostics"]))?;
     let program = |name| program(&artefacts, name);
     Ok(Programs { trainer: program("fieldmark-trainer")?, board: program("fieldmark")? })
-}
-
-/// The program called `name` among cargo's messages, one JSON object a line.
-fn program(artefacts: &str, name: &str) -> Result<PathBuf> {
-    let messages = artefacts.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut paths = messages.filter(|message| message["target"]["name"] == name);
-    let path = paths.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    path.with_context(|| format!("cargo built no program called {name}"))
 }
 
 /// Draws the birds, unless an earlier run has: under another name first, so that the folder is whole or absent.
@@ -201,16 +193,6 @@ mod tests {
         let expected = "trainer train 'my birds' --backbone resnet18 --seed 3 --epochs 2";
         assert!(line(&train).starts_with(expected), "{}", line(&train));
         assert_eq!(options.extra, ["--xi", "2", "--", "x"]);
-    }
-
-    #[test]
-    fn programs_are_where_cargo_says() {
-        let messages = r#"{"reason":"compiler-artifact","target":{"name":"fieldmark"},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"fieldmark"},"executable":"/t/debug/fieldmark"}
-{"reason":"build-finished","success":true}"#;
-        assert_eq!(program(messages, "fieldmark").unwrap(), Path::new("/t/debug/fieldmark"));
-        let error = program(messages, "fieldmark-trainer").unwrap_err();
-        assert_eq!(error.to_string(), "cargo built no program called fieldmark-trainer");
     }
 
     #[test]
