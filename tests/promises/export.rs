@@ -9,7 +9,7 @@ use fieldmark::head::HeadKind;
 use fieldmark_trainer::backbone::Backbone;
 use fieldmark_trainer::batch::{Augment, Sampling};
 use fieldmark_trainer::checkpoint::Progress;
-use fieldmark_trainer::config::{Config, LossConfig};
+use fieldmark_trainer::config::{Config, LossConfig, Precision};
 use fieldmark_trainer::dataset::{self, Dataset, SplitRule};
 use fieldmark_trainer::export::{ExportError, WeightType, export};
 use fieldmark_trainer::layer::ParamKind;
@@ -58,6 +58,7 @@ fn config(network: &NetworkConfig, side: u32) -> Config {
         batch: 4,
         epochs: 1,
         patience: None,
+        precision: Precision::F32,
     }
 }
 

@@ -8,8 +8,9 @@ use fieldmark::frame::ResizeRule;
 use fieldmark::head::HeadKind;
 use fieldmark_trainer::backbone::Backbone;
 use fieldmark_trainer::batch::{Augment, Crop, Sampling};
-use fieldmark_trainer::config::{Config, LossConfig};
+use fieldmark_trainer::config::{Config, LossConfig, Precision};
 use fieldmark_trainer::dataset::{GroupBy, SplitRule};
+use fieldmark_trainer::device::Kind;
 use fieldmark_trainer::export::WeightType;
 use fieldmark_trainer::mc_loss::{Keep, Weights};
 use fieldmark_trainer::network::{ClassLayer, NetworkConfig};
@@ -70,6 +71,12 @@ pub struct EvalArgs {
     /// Weights of the last epoch instead of the best
     #[arg(long)]
     pub last: bool,
+    /// Where the network computes
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
+    pub device: DeviceArg,
+    /// Of the maps between layers; the board computes in f32
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    pub precision: PrecisionArg,
 }
 
 /// `export`.
@@ -105,6 +112,12 @@ pub struct TrainArgs {
     /// Threads [default: one a core]; the result does not depend on it
     #[arg(long)]
     pub threads: Option<NonZeroUsize>,
+    /// Where the network computes
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
+    pub device: DeviceArg,
+    /// Of the maps between layers; bf16 needs a GPU
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    pub precision: PrecisionArg,
     /// Decides weights, split, order, augmentation and masks
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -206,6 +219,42 @@ pub struct TrainArgs {
     pub checkpoint_steps: Option<NonZeroUsize>,
 }
 
+/// `--device`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceArg {
+    /// The processor
+    Cpu,
+    /// The first NVIDIA GPU
+    Cuda,
+}
+
+/// `--precision`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionArg {
+    /// 4 bytes a value
+    F32,
+    /// 2 bytes a value, with the range of f32
+    Bf16,
+}
+
+impl From<DeviceArg> for Kind {
+    fn from(arg: DeviceArg) -> Kind {
+        match arg {
+            DeviceArg::Cpu => Kind::Cpu,
+            DeviceArg::Cuda => Kind::Cuda,
+        }
+    }
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(arg: PrecisionArg) -> Precision {
+        match arg {
+            PrecisionArg::F32 => Precision::F32,
+            PrecisionArg::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
 /// `--class-layer`.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ClassLayerArg {
@@ -300,6 +349,7 @@ impl TrainArgs {
             batch: self.batch,
             epochs: self.epochs,
             patience: self.patience,
+            precision: self.precision.into(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! nor where an interrupted epoch goes on change a bit of it.
 
 mod augment;
+mod on_device;
 mod pictures;
 mod queue;
 
@@ -16,6 +17,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 pub use augment::{Augment, Crop};
+pub use on_device::OnDevice;
 pub use pictures::{CACHE_BYTES, Pictures, unreadable};
 
 use crate::dataset::Sample;
@@ -25,7 +27,7 @@ use queue::Queue;
 /// Pictures and their classes, ready for the network.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// `B x 3 x S x S`, f32, RGB, 0..=255, on the CPU.
+    /// `B x 3 x S x S`, f32, RGB, 0..=255, on the CPU until [`OnDevice`] moves it.
     pub images: Tensor,
     /// `B`, u32: the classes.
     pub labels: Tensor,

@@ -154,7 +154,8 @@ pub fn restore_params(checkpoint: &Checkpoint, params: &Params) -> Result<(), Ch
             let reason = format!("{name} has shape {:?}, expected {:?}", tensor.dims(), var.dims());
             return Err(CheckpointError::Misfit { reason });
         }
-        var.set(tensor).map_err(|e| CheckpointError::Misfit { reason: format!("{name}: {e}") })?;
+        let moved = tensor.to_device(var.device()).and_then(|tensor| var.set(&tensor));
+        moved.map_err(|e| CheckpointError::Misfit { reason: format!("{name}: {e}") })?;
     }
     Ok(())
 }
@@ -176,12 +177,14 @@ pub fn restore_velocities(
     }
     for (name, tensor) in &checkpoint.tensors {
         let Some(name) = name.strip_prefix("velocity/") else { continue };
-        let fits = params.weights.get(name).is_some_and(|weight| weight.var.dims() == tensor.dims());
-        if !fits {
+        let weight = params.weights.get(name).filter(|weight| weight.var.dims() == tensor.dims());
+        let Some(weight) = weight else {
             let reason = format!("its velocity of {name} has no weight of shape {:?}", tensor.dims());
             return Err(CheckpointError::Misfit { reason });
-        }
-        let var = Var::from_tensor(tensor)
+        };
+        let var = tensor
+            .to_device(weight.var.device())
+            .and_then(|tensor| Var::from_tensor(&tensor))
             .map_err(|e| CheckpointError::Misfit { reason: format!("{name}: {e}") })?;
         sgd.velocities.insert(name.to_owned(), var);
     }

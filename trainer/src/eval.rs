@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use candle_core::{D, IndexOp, Tensor};
+use candle_core::{D, DType, Device, IndexOp, Tensor};
 use candle_nn::ops::log_softmax;
 use fieldmark::cues::{PartCue, part_cues};
 use fieldmark::head::{Head, top_k};
@@ -150,12 +150,14 @@ impl Tally {
         samples: &[&Sample],
         pictures: &[Seen],
     ) -> candle_core::Result<()> {
-        let output = network.forward(&stacked(pictures)?, &mut Mode::Eval)?;
+        let images = stacked(pictures)?.to_device(&network.device())?;
+        let output = network.forward(&images, &mut Mode::Eval)?;
         let log_p = log_softmax(&output.logits, D::Minus1)?.to_vec2::<f32>()?;
         self.coverage += f64::from(coverage(&output.maps, &network.layout)?.mean_all()?.to_scalar::<f32>()?)
             * samples.len() as f64;
+        let maps = output.maps.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
         for (index, (sample, seen)) in samples.iter().zip(pictures).enumerate() {
-            let cues = cues(network, head, &output.maps.i(index)?, sample.class, seen)?;
+            let cues = cues(network, head, &maps.i(index)?, sample.class, seen)?;
             self.add(sample, seen, &log_p[index], &cues);
         }
         Ok(())

@@ -8,7 +8,8 @@
 //! 3. [`layer`]: the network as data, and the matches over it: shape, cost, parameters, forward, fold.
 //! 4. [`backbone`], [`network`]: what is written once: backbones; class-aligned layer and head on top.
 //! 5. [`mc_loss`]: `discriminality`, `diversity`, `cwa_mask`, `ccmp`, in the paper's order.
-//! 6. [`ops`]: the differentiable operations beneath; [`optim`]: stochastic gradient descent with momentum.
+//! 6. [`ops`]: the differentiable operations beneath; [`optim`]: stochastic gradient descent with momentum;
+//!    [`device`]: where they run.
 //! 7. [`train`]: the loop. [`config`] decides a run, [`run`] is its folder, [`checkpoint`] its state, [`metrics`]
 //!    what it says of itself.
 //! 8. [`eval`]: accuracy on the test split, and whether cues lie on the marks.
@@ -24,6 +25,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod config;
 pub mod dataset;
+pub mod device;
 pub mod eval;
 pub mod export;
 pub mod layer;

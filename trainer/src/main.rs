@@ -12,7 +12,7 @@ use clap::Parser;
 use fieldmark::file::write_whole;
 use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
 use fieldmark_trainer::train::TrainError;
-use fieldmark_trainer::{dataset, eval, export, network, ops, run, train};
+use fieldmark_trainer::{dataset, device, eval, export, network, ops, run, train};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use args::{Cli, Command, EvalArgs, ExportArgs, SynthArgs, TrainArgs};
@@ -62,9 +62,11 @@ fn train(args: &TrainArgs) -> Result<()> {
     }
     let config = args.config();
     config.check()?;
+    let device = device::open(args.device.into(), config.precision)?;
     let dataset = dataset::read(&args.data, &config.split)?;
     say::dataset(&dataset);
     let network = network::build(&config.network, dataset.labels.len(), config.side, config.seed)?;
+    let network = network.on(&device, config.precision)?;
     say::network(&network, config.side)?;
     let bar = ProgressBar::new(0)
         .with_style(ProgressStyle::with_template("{bar:30} step {pos}/{len}  {per_sec}  {msg}  {eta} left")?);
@@ -84,7 +86,10 @@ fn train(args: &TrainArgs) -> Result<()> {
 }
 
 fn eval(args: &EvalArgs) -> Result<()> {
-    let trained = run::open(&args.run, args.data.as_deref(), weights(args.last))?;
+    let precision = args.precision.into();
+    let device = device::open(args.device.into(), precision)?;
+    let mut trained = run::open(&args.run, args.data.as_deref(), weights(args.last))?;
+    trained.network = trained.network.on(&device, precision)?;
     let evaluation = eval::evaluate(&trained)?;
     let path = args.run.join(run::EVAL);
     let json = serde_json::to_string_pretty(&evaluation)? + "\n";

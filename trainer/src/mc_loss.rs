@@ -131,7 +131,8 @@ fn refuse_keep(layout: &Layout, keep: Keep) -> Result<()> {
 ///
 /// # Errors
 /// Maps or mask do not fit the layout, a mask entry is not 0 or 1, a map is negative where the mask
-/// acts, or the labels are not `B` u32 values below `c`.
+/// acts, or the labels are not `B` u32 values below `c`. On a GPU neither maps nor labels are looked at: see
+/// [`masked_ccmp`].
 pub fn discriminality(maps: &Tensor, labels: &Tensor, layout: &Layout, mask: &Tensor) -> Result<Tensor> {
     let strongest = masked_ccmp(maps, mask, layout)?;
     refuse_labels(labels, maps.dim(0)?, layout.classes())?;
@@ -145,6 +146,10 @@ fn refuse_labels(labels: &Tensor, batch: usize, classes: usize) -> Result<()> {
             labels.dims(),
             labels.dtype()
         );
+    }
+    // Reading them back would wait for the GPU, every step; a data set's own labels are below its classes.
+    if labels.device().is_cuda() {
+        return Ok(());
     }
     let indices = labels.to_vec1::<u32>()?;
     match indices.iter().position(|&label| label as usize >= classes) {

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::{Backbone, BackboneError, Cut, conv, norm, trunk};
+use crate::config::Precision;
 use crate::layer::{
     self, GroupLinear, Layer, Linear, Mode, Padding, ParamSpec, Params, Shape, ShapeError, forward,
     parameter_specs, shape,
@@ -60,12 +61,14 @@ pub struct Network {
     pub head_kind: HeadKind,
     /// Parameters of trunk and head. Names that begin with `class_aligned.` or `head.` belong to no backbone.
     pub params: Params,
+    /// Of the maps between layers.
+    pub precision: Precision,
 }
 
 /// What one pass gives.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// `B x N x H x W`, at least 0.
+    /// `B x N x H x W`, at least 0, in the network's precision.
     pub maps: Tensor,
     /// `B x c`.
     pub logits: Tensor,
@@ -162,7 +165,7 @@ pub fn assemble(
     shape(&whole, [3, side as usize, side as usize])
         .map_err(|source| NetworkError::Shape { side, source })?;
     let params = Params::init(&parameter_specs(&whole), seed, &Device::Cpu)?;
-    Ok(Network { trunk, head, layout, head_kind, params })
+    Ok(Network { trunk, head, layout, head_kind, params, precision: Precision::F32 })
 }
 
 /// The trunk with its class-aligned layer, and the layout of its channels.
@@ -249,9 +252,21 @@ impl Network {
     /// # Errors
     /// Images of another shape; candle's own.
     pub fn forward(&self, images: &Tensor, mode: &mut Mode) -> candle_core::Result<Output> {
-        let maps = forward(&self.trunk, &self.params, images, mode)?;
+        let maps = self.maps(images, mode)?;
         let logits = forward(&self.head, &self.params, &maps, mode)?;
         Ok(Output { maps, logits })
+    }
+
+    fn maps(&self, images: &Tensor, mode: &mut Mode) -> candle_core::Result<Tensor> {
+        match self.precision {
+            Precision::F32 => forward(&self.trunk, &self.params, images, mode),
+            Precision::Bf16 => {
+                // Rounded after the normalisation: before, 0 to 255 would lose its last bits.
+                let (normalisation, rest) = self.trunk.split_at(1);
+                let images = forward(normalisation, &self.params, images, mode)?;
+                forward(rest, &self.params, &in_bf16(&images)?, mode)
+            }
+        }
     }
 
     /// Maps and logits of `images`, `B x 3 x S x S` in 0..=255, in training; `rng` draws dropout.
@@ -260,10 +275,29 @@ impl Network {
     /// As [`Network::forward`].
     pub fn pass(&self, images: &Tensor, rng: &mut ChaCha8Rng) -> candle_core::Result<Pass> {
         let mut mode = Mode::Train(rng);
-        let (trunk_maps, tape) = record(images, || forward(&self.trunk, &self.params, images, &mut mode))?;
+        let (trunk_maps, tape) = record(images, || self.maps(images, &mut mode))?;
         let maps = Var::from_tensor(&trunk_maps)?.into_inner();
         let logits = forward(&self.head, &self.params, &maps, &mut mode)?;
         Ok(Pass { output: Output { maps, logits }, trunk_maps, tape })
+    }
+
+    /// The same network on `device`, its maps of `precision`.
+    ///
+    /// # Errors
+    /// candle's, when memory runs out.
+    pub fn on(&self, device: &Device, precision: Precision) -> candle_core::Result<Network> {
+        let mut network = Network { precision, ..self.clone() };
+        let weights = network.params.weights.values_mut().map(|weight| &mut weight.var);
+        for var in weights.chain(network.params.running.values_mut()) {
+            *var = Var::from_tensor(&var.as_detached_tensor().to_device(device)?)?;
+        }
+        Ok(network)
+    }
+
+    /// Where its parameters are.
+    pub fn device(&self) -> Device {
+        let first = self.params.weights.values().next();
+        first.map_or(Device::Cpu, |weight| weight.var.device().clone())
     }
 
     /// The head as the board computes it, with the parameters' present values.
@@ -319,6 +353,11 @@ impl Pass {
         }
         Ok(gradients)
     }
+}
+
+/// Maps rounded to bf16, lying in memory as they lay: channels last on a GPU.
+fn in_bf16(maps: &Tensor) -> candle_core::Result<Tensor> {
+    maps.permute((0, 2, 3, 1))?.to_dtype(Precision::Bf16.dtype())?.permute((0, 3, 1, 2))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use crate::layer::{ParamKind, Params};
-use crate::ops::{Gradients, SgdStep, sgd_step};
+use crate::ops::{Gradients, SgdStep, Update, sgd_steps};
 
 /// How the learning rate falls after the warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,7 @@ impl Sgd {
     /// # Errors
     /// candle's, if a gradient does not fit its parameter.
     pub fn step(&mut self, params: &Params, gradients: &Gradients, rate: f64) -> Result<()> {
+        let mut learning = Vec::new();
         for (name, weight) in &params.weights {
             let Some(gradient) = gradients.get(weight.var.as_tensor()) else { continue };
             if !self.velocities.contains_key(name) {
@@ -85,19 +86,28 @@ impl Sgd {
                 let zero = Var::from_tensor(&Tensor::zeros_like(weight.var.as_tensor())?)?;
                 self.velocities.insert(name.clone(), zero);
             }
-            let velocity = &self.velocities[name];
-            let step = SgdStep {
-                rate: rate * if is_head(name) { self.config.head_factor } else { 1.0 },
-                momentum: self.config.momentum,
-                nesterov: self.config.nesterov,
-                weight_decay: match weight.kind {
-                    ParamKind::Weight => self.config.weight_decay,
-                    _ => 0.0,
-                },
-            };
-            sgd_step(&weight.var, velocity, gradient, step)?;
+            learning.push((name, weight, gradient));
         }
-        Ok(())
+        let updates = learning.into_iter().map(|(name, weight, gradient)| Update {
+            param: &weight.var,
+            velocity: &self.velocities[name],
+            gradient,
+            step: self.numbers(name, weight.kind, rate),
+        });
+        sgd_steps(&updates.collect::<Vec<_>>())
+    }
+
+    /// What a step does with one parameter.
+    fn numbers(&self, name: &str, kind: ParamKind, rate: f64) -> SgdStep {
+        SgdStep {
+            rate: rate * if is_head(name) { self.config.head_factor } else { 1.0 },
+            momentum: self.config.momentum,
+            nesterov: self.config.nesterov,
+            weight_decay: match kind {
+                ParamKind::Weight => self.config.weight_decay,
+                _ => 0.0,
+            },
+        }
     }
 }
 

@@ -17,11 +17,13 @@ use indicatif::ProgressBar;
 use rand_chacha::ChaCha8Rng;
 
 use crate::batch::{
-    BatchError, Batches, CACHE_BYTES, Pictures, Plan, batches_of, default_threads, epoch_order, unreadable,
+    BatchError, Batches, CACHE_BYTES, OnDevice, Pictures, Plan, batches_of, default_threads, epoch_order,
+    unreadable,
 };
 use crate::checkpoint::{self, Best, CheckpointError, Progress};
 use crate::config::{Config, ConfigError, LossConfig};
 use crate::dataset::{Dataset, Skipped};
+use crate::device::Fault;
 use crate::layer::Mode;
 use crate::mc_loss::{Weights, cwa_mask, mc_loss};
 use crate::memory::{MemoryError, refuse_too_little};
@@ -56,7 +58,10 @@ pub enum TrainError {
     Checkpoint(#[from] CheckpointError),
     /// A tensor operation failed.
     #[error("a tensor operation failed: {0}")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
+    /// The GPU failed, or its memory is full.
+    #[error(transparent)]
+    Gpu(#[from] Fault),
     /// A setting that cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -130,6 +135,7 @@ pub fn train(
     let _lock = run::claim(run, dataset)?;
     let pictures = Arc::new(Pictures::new(config.side, config.resize, CACHE_BYTES));
     refuse_unusable(dataset, &pictures)?;
+    let device = network.device();
     let mut sgd = Sgd::new(config.optim.clone());
     let mut progress = run::start_or_resume(dataset, config, run, network, &mut sgd)?;
     let per_epoch = batches_of(dataset.train.len(), config.batch);
@@ -137,7 +143,8 @@ pub fn train(
     bar.set_length(steps as u64);
     while progress.epoch < config.epochs && !is_stale(&progress, config.patience) {
         let (started, pictures_before) = (Instant::now(), progress.sums.pictures);
-        for batch in batches(&pictures, dataset, config, &progress) {
+        let batches = batches(&pictures, dataset, config, &progress);
+        for batch in OnDevice::start(batches, &device)? {
             let batch = batch?;
             let step = progress.epoch * per_epoch + progress.batch;
             let rate = rate(&config.optim, step, steps, per_epoch);
@@ -145,9 +152,12 @@ pub fn train(
             let mut rng = stream(&[config.seed, STEPS, step as u64]);
             let mu = config.loss.mu_at(step, per_epoch);
             let losses = losses(network, &batch.images, &batch.labels, &config.loss, mu, &mut rng)?;
-            losses.refuse_divergence(step, rate)?;
-            losses.add_to(&mut progress.sums, batch.samples.len());
+            let figures = losses.figures.clone();
             sgd.step(&network.params, &losses.backward(network)?, rate)?;
+            // Read last: until then a GPU is only told what to do, which takes less time than doing it.
+            let figures = Figures::read(&figures)?;
+            figures.refuse_divergence(step, rate)?;
+            figures.add_to(&mut progress.sums, batch.samples.len());
             progress.batch += 1;
             bar.set_position(step as u64 + 1);
             bar.set_message(progress.sums.message());
@@ -239,6 +249,12 @@ pub struct Losses {
     pass: Pass,
     /// `L_CE + mu (L_dis - lambda L_div)`, a scalar on the graph.
     total: Tensor,
+    /// [`Figures`] as one tensor, where the network is.
+    figures: Tensor,
+}
+
+/// What to log of a batch.
+struct Figures {
     cross_entropy: f64,
     discriminality: f64,
     diversity: f64,
@@ -272,15 +288,10 @@ pub fn losses(
     let mask = cwa_mask(&network.layout, config.keep, maps.dtype(), rng)?;
     let mc = mc_loss(&maps, labels, &network.layout, &mask, Weights { mu, ..config.mc })?;
     let total = if mu > 0.0 { (&cross_entropy + &mc.total)? } else { cross_entropy.clone() };
-    Ok(Losses {
-        total,
-        cross_entropy: scalar(&cross_entropy)?,
-        discriminality: scalar(&mc.discriminality)?,
-        diversity: scalar(&mc.diversity)?,
-        coverage: scalar(&mc.coverage)?,
-        correct: correct(&output.logits, labels)?,
-        pass,
-    })
+    let correct = correct(&output.logits, labels)?.to_dtype(cross_entropy.dtype())?;
+    let figures = [&cross_entropy, &mc.discriminality, &mc.diversity, &mc.coverage, &correct];
+    let figures = Tensor::stack(&figures.map(Tensor::detach), 0)?;
+    Ok(Losses { total, figures, pass })
 }
 
 /// Mean over the batch of the cross-entropy of `logits` (`B x c`) with targets smoothed by `smoothing`.
@@ -294,10 +305,9 @@ fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> candle_cor
     (right * (smoothing - 1.0))? - (even * smoothing)?
 }
 
-/// How many rows of `logits` are largest at their label.
-fn correct(logits: &Tensor, labels: &Tensor) -> candle_core::Result<usize> {
-    let hits = logits.argmax(D::Minus1)?.eq(labels)?.to_dtype(DType::U32)?.sum_all()?;
-    Ok(hits.to_scalar::<u32>()? as usize)
+/// How many rows of `logits` are largest at their label, a u32.
+fn correct(logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
+    logits.argmax(D::Minus1)?.eq(labels)?.to_dtype(DType::U32)?.sum_all()
 }
 
 fn scalar(tensor: &Tensor) -> candle_core::Result<f64> {
@@ -315,17 +325,18 @@ fn validate(
     stop: &AtomicI32,
 ) -> Result<Option<Best>, TrainError> {
     let (mut right, mut entropy) = (0, 0.0);
-    for batch in Batches::evaluate(pictures, &dataset.validation, config.batch) {
+    let batches = Batches::evaluate(pictures, &dataset.validation, config.batch);
+    for batch in OnDevice::start(batches, &network.device())? {
         if asked(stop).is_some() {
             return Ok(None);
         }
         let batch = batch?;
         let output = network.forward(&batch.images, &mut Mode::Eval)?;
-        right += correct(&output.logits, &batch.labels)?;
+        right += correct(&output.logits, &batch.labels)?.to_scalar::<u32>()?;
         entropy += scalar(&cross_entropy(&output.logits, &batch.labels, 0.0)?)? * batch.samples.len() as f64;
     }
     let count = dataset.validation.len() as f64;
-    Ok(Some(Best { epoch, accuracy: right as f64 / count, cross_entropy: entropy / count }))
+    Ok(Some(Best { epoch, accuracy: f64::from(right) / count, cross_entropy: entropy / count }))
 }
 
 /// More right answers, or as many with a lower cross-entropy.
@@ -340,6 +351,12 @@ fn is_stale(progress: &Progress, patience: Option<usize>) -> bool {
     }
 }
 
+impl From<candle_core::Error> for TrainError {
+    fn from(error: candle_core::Error) -> TrainError {
+        Fault::of(&error.to_string()).map_or(TrainError::Tensor(error), TrainError::Gpu)
+    }
+}
+
 fn refuse_not_finite(term: &'static str, value: f64, step: usize, rate: f64) -> Result<(), TrainError> {
     if value.is_finite() { Ok(()) } else { Err(TrainError::Diverged { term, value, step, rate }) }
 }
@@ -351,6 +368,16 @@ impl Losses {
     /// candle's.
     pub fn backward(self, network: &Network) -> candle_core::Result<Gradients> {
         self.pass.backward(&self.total, network)
+    }
+}
+
+impl Figures {
+    fn read(figures: &Tensor) -> candle_core::Result<Figures> {
+        let figures = figures.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        let &[cross_entropy, discriminality, diversity, coverage, correct] = figures.as_slice() else {
+            candle_core::bail!("{} figures of a step, expected 5", figures.len());
+        };
+        Ok(Figures { cross_entropy, discriminality, diversity, coverage, correct: correct as usize })
     }
 
     fn refuse_divergence(&self, step: usize, rate: f64) -> Result<(), TrainError> {

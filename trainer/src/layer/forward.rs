@@ -90,7 +90,7 @@ fn plain_conv(conv: &Conv, params: &Params, x: &Tensor) -> Result<Tensor> {
 fn biased_conv(conv: &Conv, act: Activation, params: &Params, x: &Tensor) -> Result<Tensor> {
     let y = plain_conv(conv, params, x)?;
     let bias = params.get(&format!("{}.bias", conv.name))?;
-    ops::scale_shift(&y, &Tensor::ones(conv.outputs, y.dtype(), y.device())?, bias, act)
+    ops::scale_shift(&y, &Tensor::ones(conv.outputs, bias.dtype(), y.device())?, bias, act)
 }
 
 fn batch_norm(norm: &BatchNorm, act: Activation, params: &Params, x: &Tensor, mode: &Mode) -> Result<Tensor> {
@@ -100,10 +100,8 @@ fn batch_norm(norm: &BatchNorm, act: Activation, params: &Params, x: &Tensor, mo
     match mode {
         Mode::Train(_) => {
             let output = ops::batch_norm_train(x, gamma, beta, norm.eps, act)?;
-            for (running, batch) in [(mean, &output.mean), (var, &output.var_unbiased)] {
-                let old = (running.as_detached_tensor() * (1.0 - norm.momentum))?;
-                running.set(&(old + (batch * norm.momentum)?)?)?;
-            }
+            ops::move_running(mean, &output.mean, norm.momentum)?;
+            ops::move_running(var, &output.var_unbiased, norm.momentum)?;
             Ok(output.y)
         }
         Mode::Eval => {

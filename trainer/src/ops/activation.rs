@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 use rayon::prelude::*;
 
 use super::simd::widest;
-use super::storage::{CHUNK, Real, by_float, check_floats, fresh, stored, values, written};
+use super::storage::{CHUNK, Real, by_float, check_floats, fresh, on_cuda, stored, values, written};
 use super::tape::{apply1, apply2, tracks};
 
 /// What follows a normalisation, in the same pass.
@@ -68,6 +68,7 @@ pub fn relu6(x: &Tensor) -> Result<Tensor> {
 
 fn rectified(name: &'static str, x: &Tensor, activation: Activation) -> Result<Tensor> {
     check_floats(name, &[x])?;
+    on_cuda!(x, super::cuda::rectified(name, x, activation));
     apply1(&x.contiguous()?, Rectifier { name, activation })
 }
 
@@ -96,6 +97,7 @@ fn sum(name: &'static str, a: &Tensor, b: &Tensor, activation: Activation) -> Re
     if a.dims() != b.dims() {
         bail!("{name}: the terms are {:?} and {:?}, expected equal shapes", a.dims(), b.dims());
     }
+    on_cuda!(a, super::cuda::add(name, a, b, activation));
     apply2([&a.contiguous()?, &b.contiguous()?], Sum { name, activation })
 }
 

@@ -11,7 +11,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Layout as Strides, Result, Shape
 use fieldmark::layout::Layout;
 use rayon::prelude::*;
 
-use super::storage::{Real, by_float, check_floats, picture_dims, stored, values};
+use super::storage::{Real, by_float, check_floats, on_cuda, picture_dims, stored, values};
 use super::tape::apply1;
 
 /// Marks a pixel whose maximum is a masked channel's zero: nobody receives its gradient.
@@ -36,13 +36,15 @@ pub fn ccmp(x: &Tensor, layout: &Layout) -> Result<Tensor> {
 ///
 /// # Errors
 /// As [`ccmp`]; a mask of another shape or with other values; a negative value in a group that the
-/// mask thins: its zero would beat it, so that masking would not drop a channel but rectify the rest.
+/// mask thins: its zero would beat it, so that masking would not drop a channel but rectify the rest. On a GPU, where
+/// nobody waits to be told, such a pixel becomes NaN.
 pub fn masked_ccmp(x: &Tensor, mask: &Tensor, layout: &Layout) -> Result<Tensor> {
     apply("masked ccmp", x, layout, kept(mask, layout)?)
 }
 
-fn apply(name: &str, x: &Tensor, layout: &Layout, kept: Vec<bool>) -> Result<Tensor> {
+fn apply(name: &'static str, x: &Tensor, layout: &Layout, kept: Vec<bool>) -> Result<Tensor> {
     let dims = map_dims(name, x, layout)?;
+    on_cuda!(x, super::cuda::ccmp(name, x, layout, &kept));
     let op = Ccmp { layout: layout.clone(), dims, kept, winners: OnceLock::new() };
     apply1(&x.contiguous()?, op)
 }

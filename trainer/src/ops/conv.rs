@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::dense::Dense;
 use super::depthwise::Depthwise;
-use super::storage::{Real, by_float, check_floats, picture_dims, stored, values};
+use super::storage::{Real, by_float, check_floats, on_cuda, picture_dims, stored, values};
 use super::tape::{apply2, tracks};
 use super::window::Window;
 
@@ -52,6 +52,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, g: ConvGeometry) -> Result<Tensor> {
     }
     let window = Window::new("conv2d", [height, width], [rows, columns], g.stride, g.padding)?;
     let conv = Conv { batch, inputs, outputs, groups, window };
+    on_cuda!(x, super::cuda::conv2d(x, weight, conv));
     apply2([&x.contiguous()?, &weight.contiguous()?], conv)
 }
 
@@ -67,7 +68,7 @@ pub(super) struct Conv {
 
 impl Conv {
     /// One input plane to one output plane: memory-bound, so not worth a matrix product.
-    fn is_depthwise(&self) -> bool {
+    pub(super) fn is_depthwise(&self) -> bool {
         self.groups == self.inputs && self.inputs == self.outputs
     }
 

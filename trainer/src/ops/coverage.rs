@@ -11,12 +11,12 @@ use fieldmark::layout::Layout;
 use rayon::prelude::*;
 
 use super::ccmp::{first_maximum, groups_mut, map_dims};
-use super::storage::{Real, by_float, stored, values};
+use super::storage::{Real, by_float, on_cuda, stored, values};
 use super::tape::apply1;
 
 /// Share of its possible spread that a class's group covers: `h / xi`, in `1/xi ..= 1`.
 ///
-/// `x`: `[B, N, H, W]`, f32 or f64; result: `[B, c]`. Every channel is made a distribution over space,
+/// `x`: `[B, N, H, W]`, f32 or f64; result: `[B, c]`, on a GPU f32 whatever `x` is. Every channel is made a distribution over space,
 /// `p_jk = exp(F_jk) / sum_k' exp(F_jk')`, and `h = sum_k max_j p_jk` is 1 where the channels of a
 /// group agree and `xi` where their peaks are disjoint. The gradient goes to the first maximum.
 ///
@@ -24,6 +24,7 @@ use super::tape::apply1;
 /// `x` is not of rank 4, not f32 or f64, empty, or has not the layout's `N` channels.
 pub fn coverage(x: &Tensor, layout: &Layout) -> Result<Tensor> {
     let dims = map_dims("coverage", x, layout)?;
+    on_cuda!(x, super::cuda::coverage(x, layout));
     let op = Coverage {
         layout: layout.clone(),
         batch: dims[0],

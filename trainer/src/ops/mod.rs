@@ -1,4 +1,5 @@
-//! Differentiable operations that candle lacks, gets wrong or does slowly, for f32 and f64.
+//! Differentiable operations that candle lacks, gets wrong or does slowly, for f32 and f64; with the feature `cuda`
+//! also on GPUs, for f32 and bf16.
 //!
 //! Each is a candle custom operation with its own forward and backward pass: one pass over memory
 //! where candle makes several, gradients as `PyTorch` defines them (0 at a kink, the first of equal
@@ -13,11 +14,14 @@ mod ccmp;
 mod columns;
 mod conv;
 mod coverage;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod dense;
 mod depthwise;
 mod norm;
 mod pool;
 mod product;
+mod running;
 mod scale_shift;
 mod sgd;
 mod simd;
@@ -35,10 +39,13 @@ pub use activation::{Activation, add, add_relu, relu, relu6};
 pub use ccmp::{ccmp, masked_ccmp};
 pub use conv::{ConvGeometry, conv2d};
 pub use coverage::coverage;
+#[cfg(feature = "cuda")]
+pub use cuda::{Upload, Uploads, allow_tf32, open_gpu};
 pub use norm::{BatchNormOutput, batch_norm_train};
 pub use pool::{avg_pool, gap, max_pool};
+pub use running::move_running;
 pub use scale_shift::scale_shift;
-pub use sgd::{SgdStep, sgd_step};
+pub use sgd::{SgdStep, Update, sgd_step, sgd_steps};
 pub use storage::keep_freed_memory;
 pub use tape::{Gradients, Tape, record};
 pub use window::same_padding;

@@ -10,7 +10,9 @@ use rayon::prelude::*;
 
 use super::activation::{Activation, clamped, passed};
 use super::simd::widest;
-use super::storage::{Pieces, Real, by_float, check_floats, fresh, picture_dims, stored, values, written};
+use super::storage::{
+    Pieces, Real, by_float, check_floats, fresh, on_cuda, picture_dims, stored, values, written,
+};
 use super::sums::Sums;
 use super::tape::{apply3, tracks};
 
@@ -51,6 +53,7 @@ pub fn batch_norm_train(
             x.dims()
         );
     }
+    on_cuda!(x, super::cuda::batch_norm_train(x, gamma, beta, eps, act));
     let op = BatchNorm { batch, channels, area: height * width, eps, act, statistics: Arc::default() };
     let statistics = op.statistics.clone();
     let y = apply3([&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?], op)?;

@@ -10,7 +10,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDTyp
 use rayon::prelude::*;
 
 use super::simd::widest;
-use super::storage::{Real, by_float, check_floats, fresh, picture_dims, stored, values, written};
+use super::storage::{Real, by_float, check_floats, fresh, on_cuda, picture_dims, stored, values, written};
 use super::tape::apply1;
 use super::window::{Phases, SLACK, Window, fill_phases};
 
@@ -28,6 +28,7 @@ pub fn max_pool(x: &Tensor, kernel: usize, stride: usize, padding: [usize; 4]) -
     if padding.iter().any(|side| *side >= kernel) {
         bail!("max_pool: padding {padding:?} must be smaller than the kernel {kernel} on every side");
     }
+    on_cuda!(x, super::cuda::max_pool(x, window));
     let winners = OnceLock::new();
     apply1(&x.contiguous()?, MaxPool { window, winners })
 }
@@ -42,18 +43,20 @@ pub fn max_pool(x: &Tensor, kernel: usize, stride: usize, padding: [usize; 4]) -
 /// zero.
 pub fn avg_pool(x: &Tensor, kernel: usize, stride: usize) -> Result<Tensor> {
     let window = checked_window("avg_pool", x, kernel, stride, [0; 4])?;
+    on_cuda!(x, super::cuda::avg_pool(x, window));
     apply1(&x.contiguous()?, AvgPool { window })
 }
 
 /// Global average pooling: the mean of every map.
 ///
-/// `x`: `[B, C, H, W]`, f32 or f64; result: `[B, C]`.
+/// `x`: `[B, C, H, W]`, f32 or f64; result: `[B, C]`, on a GPU f32 whatever `x` is.
 ///
 /// # Errors
 /// Other ranks or types, empty tensors.
 pub fn gap(x: &Tensor) -> Result<Tensor> {
     let [_, _, height, width] = picture_dims("gap", x)?;
     check_floats("gap", &[x])?;
+    on_cuda!(x, super::cuda::gap(x));
     let area = height * width;
     apply1(&x.contiguous()?, Gap { area })
 }

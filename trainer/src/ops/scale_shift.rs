@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::activation::{Activation, clamped, passed};
 use super::norm::check_channels;
 use super::simd::widest;
-use super::storage::{Real, by_float, check_floats, fresh, picture_dims, stored, values, written};
+use super::storage::{Real, by_float, check_floats, fresh, on_cuda, picture_dims, stored, values, written};
 use super::sums::Sums;
 use super::tape::{apply3, tracks};
 
@@ -25,6 +25,7 @@ pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor, act: Activation) 
     let [batch, channels, height, width] = picture_dims("scale_shift", x)?;
     check_floats("scale_shift", &[x, scale, shift])?;
     check_channels("scale_shift", x, &[("scale", scale), ("shift", shift)])?;
+    on_cuda!(x, super::cuda::scale_shift(x, scale, shift, act));
     let op = ScaleShift { batch, channels, area: height * width, act };
     apply3([&x.contiguous()?, &scale.contiguous()?, &shift.contiguous()?], op)
 }

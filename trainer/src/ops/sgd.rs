@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, Tensor, Va
 use rayon::prelude::*;
 
 use super::simd::widest;
-use super::storage::{CHUNK, Real, by_float, check_floats, values, values_mut};
+use super::storage::{CHUNK, Real, by_float, check_floats, on_cuda, values, values_mut};
 
 /// The numbers of a step, as `torch.optim.SGD` means them (no dampening).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +30,10 @@ pub struct SgdStep {
 /// # Errors
 /// Shapes or types differ, or two of the tensors share memory.
 pub fn sgd_step(param: &Var, velocity: &Var, grad: &Tensor, step: SgdStep) -> Result<()> {
+    sgd_steps(&[Update { param, velocity, gradient: grad, step }])
+}
+
+fn check(param: &Var, velocity: &Var, grad: &Tensor) -> Result<()> {
     check_floats("sgd_step", &[param, velocity, grad])?;
     if param.dims() != velocity.dims() || param.dims() != grad.dims() {
         bail!(
@@ -39,12 +43,42 @@ pub fn sgd_step(param: &Var, velocity: &Var, grad: &Tensor, step: SgdStep) -> Re
             grad.dims()
         );
     }
-    // Both are locked at once below: the same lock twice would never open.
+    // Both are locked at once on the CPU: the same lock twice would never open.
     if address(param) == address(velocity) {
         bail!("sgd_step: the parameter and its velocity share memory; give the velocity its own");
     }
+    Ok(())
+}
+
+fn step_of(param: &Var, velocity: &Var, grad: &Tensor, step: SgdStep) -> Result<()> {
     let step = Step { velocity: velocity.as_tensor(), step };
     param.inplace_op2(&grad.contiguous()?, &step)
+}
+
+/// A parameter's share of a step, see [`sgd_steps`].
+pub struct Update<'a> {
+    /// What learns.
+    pub param: &'a Var,
+    /// Its velocity.
+    pub velocity: &'a Var,
+    /// Its gradient.
+    pub gradient: &'a Tensor,
+    /// Its numbers.
+    pub step: SgdStep,
+}
+
+/// [`sgd_step`] of many parameters; on a GPU all at once, there with one momentum for all.
+///
+/// # Errors
+/// As [`sgd_step`].
+pub fn sgd_steps(updates: &[Update]) -> Result<()> {
+    for Update { param, velocity, gradient, .. } in updates {
+        check(param, velocity, gradient)?;
+    }
+    if let Some(first) = updates.first() {
+        on_cuda!(first.param, super::cuda::sgd_steps(updates));
+    }
+    updates.iter().try_for_each(|update| step_of(update.param, update.velocity, update.gradient, update.step))
 }
 
 /// Where a tensor's storage lies.
@@ -52,7 +86,7 @@ fn address(tensor: &Tensor) -> *const candle_core::Storage {
     &raw const *tensor.storage_and_layout().0
 }
 
-/// Has the parameter in hand; the velocity joins through [`Update`], since candle hands out only
+/// Has the parameter in hand; the velocity joins through [`Written`], since candle hands out only
 /// one tensor for writing at a time.
 struct Step<'a> {
     velocity: &'a Tensor,
@@ -72,7 +106,7 @@ impl InplaceOp2 for Step<'_> {
         grad_layout: &Layout,
     ) -> Result<()> {
         by_float!(grad.dtype(), T => {
-            let update = Update::<T> {
+            let update = Written::<T> {
                 param: Mutex::new(values_mut(param, param_layout)?),
                 grad: values(grad, grad_layout)?,
                 step: self.step,
@@ -82,13 +116,13 @@ impl InplaceOp2 for Step<'_> {
     }
 }
 
-struct Update<'a, T> {
+struct Written<'a, T> {
     param: Mutex<&'a mut [T]>,
     grad: &'a [T],
     step: SgdStep,
 }
 
-impl<T: Real> InplaceOp1 for Update<'_, T> {
+impl<T: Real> InplaceOp1 for Written<'_, T> {
     fn name(&self) -> &'static str {
         "sgd_step"
     }

@@ -70,8 +70,23 @@ macro_rules! by_float {
 
 pub(super) use by_float;
 
-/// Refuses tensors that are not all f32 or all f64.
+/// Hands an operation over to the GPU's own where its input lies there.
+macro_rules! on_cuda {
+    ($x:expr, $run:expr) => {
+        #[cfg(feature = "cuda")]
+        if $x.device().is_cuda() {
+            return $run;
+        }
+    };
+}
+
+pub(super) use on_cuda;
+
+/// Refuses tensors that are not all f32 or all f64. Those on a GPU have rules of their own, checked there.
 pub(super) fn check_floats(name: &str, tensors: &[&Tensor]) -> Result<()> {
+    if tensors[0].device().is_cuda() {
+        return Ok(());
+    }
     let dtype = tensors[0].dtype();
     if !matches!(dtype, DType::F32 | DType::F64) {
         bail!("{name}: the input is {dtype:?}, expected F32 or F64; convert it with to_dtype");

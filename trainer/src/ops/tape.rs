@@ -17,6 +17,11 @@ use candle_core::{
 };
 use rayon::prelude::*;
 
+mod kept;
+
+#[cfg(feature = "cuda")]
+pub(super) use kept::{Backward, Input, join, note_view};
+
 use super::simd::widest;
 use super::storage::{CHUNK, by_float, values, values_mut};
 
@@ -34,18 +39,27 @@ pub struct Tape {
     tracked: HashSet<TensorId>,
     /// The recording's input, and results that depend on it alone.
     constant: HashSet<TensorId>,
+    /// Maps that show, channels first, a result that lies channels last, and that result.
+    views: HashMap<TensorId, TensorId>,
 }
 
 struct Entry {
     operation: Operation,
-    output: Tensor,
+    result: TensorId,
+    /// The result, if the way back needs it.
+    output: Option<Tensor>,
 }
 
 enum Operation {
     One(Tensor, Box<dyn CustomOp1>),
     Two([Tensor; 2], Box<dyn CustomOp2>),
     Three([Tensor; 3], Box<dyn CustomOp3>),
+    /// One that keeps what it needs itself; what its inputs were, if they have gradients.
+    Kept([Option<TensorId>; 3], Box<dyn kept::Backward>),
 }
+
+/// Gradients of an operation's inputs, in their order, where one is wanted.
+pub(super) type Arrived = [Option<Tensor>; 3];
 
 /// Gradients by what they are gradients of.
 #[derive(Default)]
@@ -111,7 +125,7 @@ fn write_down(operation: Operation, output: Tensor) -> Result<Tensor> {
         tape.check(&inputs[0], operation.name())?;
         if inputs.iter().any(|x| x.is_variable() || tape.tracked.contains(&x.id())) {
             tape.tracked.insert(output.id());
-            tape.entries.push(Entry { operation, output: output.clone() });
+            tape.entries.push(Entry { operation, result: output.id(), output: Some(output.clone()) });
         } else {
             tape.constant.insert(output.id());
         }
@@ -135,25 +149,30 @@ impl Tape {
     /// Those of the operations.
     pub fn backward(self, y: &Tensor, dy: Tensor) -> Result<Gradients> {
         let before = WANTED.replace(self.tracked);
+        let (y, dy) = match self.views.get(&y.id()) {
+            Some(result) => (*result, dy.permute((0, 2, 3, 1))?.contiguous()?),
+            None => (y.id(), dy),
+        };
         let gradients = way_back(self.entries, y, dy);
         WANTED.set(before);
         gradients
     }
 }
 
-fn way_back(entries: Vec<Entry>, y: &Tensor, dy: Tensor) -> Result<Gradients> {
+fn way_back(entries: Vec<Entry>, y: TensorId, dy: Tensor) -> Result<Gradients> {
     let mut gradients = Gradients::default();
-    gradients.add(y, dy)?;
+    gradients.add_own(y, dy, false)?;
     for entry in entries.into_iter().rev() {
-        let Some(dy) = gradients.0.remove(&entry.output.id()) else { continue };
-        let arrived = entry.operation.backward(&entry.output, &dy)?;
+        let Some(dy) = gradients.0.remove(&entry.result) else { continue };
+        let arrived = entry.operation.backward(entry.output.as_ref(), &dy)?;
         // A sum hands one tensor to both terms: nobody may add to it in place.
         let [a, b, _] = &arrived;
         let is_shared = a.as_ref().zip(b.as_ref()).is_some_and(|(a, b)| same_memory(a, b))
-            || a.as_ref().is_some_and(|a| same_memory(a, &dy));
+            || a.as_ref().is_some_and(|a| same_memory(a, &dy))
+            || dy.device().is_cuda();
         drop(dy);
-        for (x, dx) in entry.operation.inputs().iter().zip(arrived) {
-            if let Some(dx) = dx {
+        for (x, dx) in entry.operation.input_ids().into_iter().zip(arrived) {
+            if let (Some(x), Some(dx)) = (x, dx) {
                 gradients.add_own(x, dx, !is_shared)?;
             }
         }
@@ -167,6 +186,7 @@ impl Operation {
             Operation::One(_, op) => op.name(),
             Operation::Two(_, op) => op.name(),
             Operation::Three(_, op) => op.name(),
+            Operation::Kept(_, op) => op.name(),
         }
     }
 
@@ -175,12 +195,27 @@ impl Operation {
             Operation::One(x, _) => std::slice::from_ref(x),
             Operation::Two(x, _) => x,
             Operation::Three(x, _) => x,
+            Operation::Kept(..) => &[],
         }
     }
 
+    fn input_ids(&self) -> [Option<TensorId>; 3] {
+        if let Operation::Kept(ids, _) = self {
+            return *ids;
+        }
+        let inputs = self.inputs();
+        [0, 1, 2].map(|index| inputs.get(index).map(Tensor::id))
+    }
+
     /// The gradient of each input, where one is wanted.
-    fn backward(&self, y: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
+    fn backward(&self, y: Option<&Tensor>, dy: &Tensor) -> Result<Arrived> {
+        let y = match (self, y) {
+            (Operation::Kept(_, op), y) => return op.gradients(y, &dy.contiguous()?),
+            (_, Some(y)) => y,
+            (_, None) => bail!("{}: the result was not kept", self.name()),
+        };
         Ok(match self {
+            Operation::Kept(..) => Arrived::default(),
             Operation::One(x, op) => [op.bwd(x, y, dy)?, None, None],
             Operation::Two([a, b], op) => {
                 let (da, db) = op.bwd(a, b, y, dy)?;
@@ -202,17 +237,17 @@ impl Gradients {
     /// # Errors
     /// Another shape or type than what was there.
     pub fn add(&mut self, x: &Tensor, dx: Tensor) -> Result<()> {
-        self.add_own(x, dx, false)
+        self.add_own(x.id(), dx, false)
     }
 
     /// As [`Gradients::add`], in `dx`'s own memory if nobody else has it.
-    fn add_own(&mut self, x: &Tensor, dx: Tensor, is_own: bool) -> Result<()> {
-        let sum = match self.0.remove(&x.id()) {
+    fn add_own(&mut self, x: TensorId, dx: Tensor, is_own: bool) -> Result<()> {
+        let sum = match self.0.remove(&x) {
             None => dx,
             Some(first) if is_own => added(&dx, &first)?,
             Some(first) => (first + dx)?,
         };
-        self.0.insert(x.id(), sum);
+        self.0.insert(x, sum);
         Ok(())
     }
 }
