@@ -291,7 +291,7 @@ pub fn losses(
     let correct = correct(&output.logits, labels)?.to_dtype(cross_entropy.dtype())?;
     let figures = [&cross_entropy, &mc.discriminality, &mc.diversity, &mc.coverage, &correct];
     let figures = Tensor::stack(&figures.map(Tensor::detach), 0)?;
-    Ok(Losses { total, figures, pass })
+    Ok(Losses { pass, total, figures })
 }
 
 /// Mean over the batch of the cross-entropy of `logits` (`B x c`) with targets smoothed by `smoothing`.

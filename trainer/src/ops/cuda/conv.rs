@@ -44,13 +44,19 @@ impl Backward for Backwards {
 
     fn gradients(&self, _: Option<&Tensor>, dy: &Tensor) -> Result<Arrived> {
         let Backwards { conv, x, weight, is_tracked: [of_x, of_weight] } = self;
-        let dx = || match conv.is_depthwise() {
-            true => depthwise::input_gradient(conv, weight, dy),
-            false => input_gradient(conv, weight, dy),
+        let dx = || {
+            if conv.is_depthwise() {
+                depthwise::input_gradient(conv, weight, dy)
+            } else {
+                input_gradient(conv, weight, dy)
+            }
         };
-        let dw = || match conv.is_depthwise() {
-            true => depthwise::weight_gradient(conv, x, dy),
-            false => dense_weight_gradient(conv, x, dy),
+        let dw = || {
+            if conv.is_depthwise() {
+                depthwise::weight_gradient(conv, x, dy)
+            } else {
+                dense_weight_gradient(conv, x, dy)
+            }
         };
         Ok([of_x.then(dx).transpose()?, of_weight.then(dw).transpose()?, None])
     }

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -113,10 +114,10 @@ impl Library {
     }
 
     fn convolve(&mut self, pass: Pass, geometry: Geometry, addresses: [u64; 3]) -> Result<()> {
-        if !self.plans.contains_key(&geometry) {
-            self.plans.insert(geometry, Plan::new(&geometry)?);
-        }
-        let Some(plan) = self.plans.get_mut(&geometry) else { return Ok(()) };
+        let plan = match self.plans.entry(geometry) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Plan::new(&geometry)?),
+        };
         let needed = plan.prepare(self.handle, pass, &geometry)?;
         if self.workspace.as_ref().is_none_or(|held| held.len() < needed) {
             // Given back first, so that both need not fit; the stream keeps the order of uses.

@@ -20,16 +20,16 @@ pub(in super::super) fn batch_norm_train(
     map_type(NAME, x)?;
     let x = maps(x)?;
     let (gamma, beta) = (single(NAME, "gamma", gamma)?, single(NAME, "beta", beta)?);
-    let rows = Rows::of(NAME, &x.values)?;
+    let matrix = Matrix::of(NAME, &x.values)?;
     // Mean, biased variance, unbiased variance, scale, shift.
-    let statistics = rows.moments(&x.values, &gamma.values, &beta.values, eps)?;
-    let y = rows.line(&x.values, &statistics.narrow(0, 3, 2)?, act)?;
+    let statistics = matrix.moments(&x.values, &gamma.values, &beta.values, eps)?;
+    let y = matrix.line(&x.values, &statistics.narrow(0, 3, 2)?, act)?;
     let inputs = [&x, &gamma, &beta];
     let backward = BatchNorm {
         is_tracked: inputs.map(Input::is_tracked),
         x: x.values.detach(),
         statistics: statistics.clone(),
-        rows,
+        matrix,
         eps,
         act,
     };
@@ -49,12 +49,12 @@ pub(in super::super) fn scale_shift(
     map_type(NAME, x)?;
     let x = maps(x)?;
     let (scale, shift) = (single(NAME, "scale", scale)?, single(NAME, "shift", shift)?);
-    let rows = Rows::of(NAME, &x.values)?;
+    let matrix = Matrix::of(NAME, &x.values)?;
     let line = Tensor::stack(&[scale.values.detach(), shift.values.detach()], 0)?;
-    let y = rows.line(&x.values, &line, act)?;
+    let y = matrix.line(&x.values, &line, act)?;
     let inputs = [&x, &scale, &shift];
     let backward =
-        ScaleShift { is_tracked: inputs.map(Input::is_tracked), x: x.values.detach(), line, rows, act };
+        ScaleShift { is_tracked: inputs.map(Input::is_tracked), x: x.values.detach(), line, matrix, act };
     shown(&y.join(&inputs, backward)?)
 }
 
@@ -70,15 +70,15 @@ pub(in super::super) fn move_running(running: &Var, batch: &Tensor, momentum: f6
     launch(&cuda(running)?, &NORM, "move_running", Grid::over(channels), &args)
 }
 
-/// Maps as rows of channels, and how blocks share them out. Depends on nothing but the sizes.
+/// Maps as rows of channels, and how blocks share them out, which depends on nothing but the sizes.
 #[derive(Clone, Copy)]
-struct Rows {
+struct Matrix {
     rows: u32,
     channels: u32,
     dtype: DType,
 }
 
-/// A block's share of [`Rows`].
+/// A block's share of [`Matrix`].
 struct Share {
     width: u32,
     rows_a_part: u32,
@@ -90,13 +90,13 @@ struct Share {
 const THREADS: u32 = 256;
 /// Blocks that keep a GPU busy.
 const BLOCKS: u32 = 1024;
-/// Rows that a thread takes at least, if there are as many.
+/// Matrix that a thread takes at least, if there are as many.
 const ROWS_A_THREAD: u32 = 4;
 
-impl Rows {
-    fn of(name: &str, x: &Tensor) -> Result<Rows> {
+impl Matrix {
+    fn of(name: &str, x: &Tensor) -> Result<Matrix> {
         let channels = x.dims()[3];
-        Ok(Rows {
+        Ok(Matrix {
             rows: count(name, x.elem_count() / channels)?,
             channels: count(name, channels)?,
             dtype: x.dtype(),
@@ -238,7 +238,7 @@ struct BatchNorm {
     x: Tensor,
     /// `[5, C]`: mean, biased variance, unbiased variance, scale, shift.
     statistics: Tensor,
-    rows: Rows,
+    matrix: Matrix,
     eps: f64,
     act: Activation,
     is_tracked: [bool; 3],
@@ -250,27 +250,27 @@ impl Backward for BatchNorm {
     }
 
     fn gradients(&self, _: Option<&Tensor>, dy: &Tensor) -> Result<Arrived> {
-        let (rows, x) = (&self.rows, &self.x);
+        let (matrix, x) = (&self.matrix, &self.x);
         let mean = address_of(&self.statistics)?;
-        let var = mean + 4 * u64::from(rows.channels);
+        let var = mean + 4 * u64::from(matrix.channels);
         let line = self.statistics.narrow(0, 3, 2)?;
-        let (sums, parts) = rows.gradient_sums(x, dy, &line, mean, self.act)?;
+        let (sums, parts) = matrix.gradient_sums(x, dy, &line, mean, self.act)?;
         // dgamma, dbeta, offset, slope.
-        let ends = rows.of_channels(x, 4)?.tensor();
-        let end = |row: u64| address_of(&ends).map(|start| start + 4 * row * u64::from(rows.channels));
+        let ends = matrix.of_channels(x, 4)?.tensor();
+        let end = |row: u64| address_of(&ends).map(|start| start + 4 * row * u64::from(matrix.channels));
         let args = [
             Arg::Address(sums.address()?),
             Arg::Count(parts),
-            Arg::Count(rows.rows),
-            Arg::Count(rows.channels),
+            Arg::Count(matrix.rows),
+            Arg::Count(matrix.channels),
             Arg::Address(var),
             Arg::Double(self.eps),
             Arg::Address(end(0)?),
             Arg::Address(end(1)?),
             Arg::Address(end(2)?),
         ];
-        launch(&cuda(x)?, &NORM, "norm_end", rows.ends(), &args)?;
-        let dx = || rows.line_gradient(x, dy, &line, [mean, end(2)?], self.act);
+        launch(&cuda(x)?, &NORM, "norm_end", matrix.ends(), &args)?;
+        let dx = || matrix.line_gradient(x, dy, &line, [mean, end(2)?], self.act);
         let [of_x, of_gamma, of_beta] = self.is_tracked;
         Ok([
             of_x.then(dx).transpose()?,
@@ -285,7 +285,7 @@ struct ScaleShift {
     x: Tensor,
     /// `[2, C]`: scale, shift.
     line: Tensor,
-    rows: Rows,
+    matrix: Matrix,
     act: Activation,
     is_tracked: [bool; 3],
 }
@@ -293,18 +293,18 @@ struct ScaleShift {
 impl ScaleShift {
     /// Gradients of scale and shift, `[2, C]`.
     fn line_gradients(&self, dy: &Tensor) -> Result<Tensor> {
-        let rows = &self.rows;
-        let (sums, parts) = rows.gradient_sums(&self.x, dy, &self.line, 0, self.act)?;
-        let ends = rows.of_channels(&self.x, 2)?;
+        let matrix = &self.matrix;
+        let (sums, parts) = matrix.gradient_sums(&self.x, dy, &self.line, 0, self.act)?;
+        let ends = matrix.of_channels(&self.x, 2)?;
         let start = ends.address()?;
         let args = [
             Arg::Address(sums.address()?),
             Arg::Count(parts),
-            Arg::Count(rows.channels),
+            Arg::Count(matrix.channels),
             Arg::Address(start),
-            Arg::Address(start + 4 * u64::from(rows.channels)),
+            Arg::Address(start + 4 * u64::from(matrix.channels)),
         ];
-        launch(&cuda(&self.x)?, &NORM, "line_end", rows.ends(), &args)?;
+        launch(&cuda(&self.x)?, &NORM, "line_end", matrix.ends(), &args)?;
         Ok(ends.tensor())
     }
 }
@@ -316,7 +316,7 @@ impl Backward for ScaleShift {
 
     fn gradients(&self, _: Option<&Tensor>, dy: &Tensor) -> Result<Arrived> {
         let [of_x, of_scale, of_shift] = self.is_tracked;
-        let dx = || self.rows.line_gradient(&self.x, dy, &self.line, [0, 0], self.act);
+        let dx = || self.matrix.line_gradient(&self.x, dy, &self.line, [0, 0], self.act);
         let ends = (of_scale || of_shift).then(|| self.line_gradients(dy)).transpose()?;
         let end = |row| ends.as_ref().map(|ends| ends.get(row)).transpose();
         Ok([of_x.then(dx).transpose()?, end(0)?.filter(|_| of_scale), end(1)?.filter(|_| of_shift)])
