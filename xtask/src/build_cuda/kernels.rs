@@ -2,7 +2,7 @@
 //!
 //! Beside the small units that become PTX, `candle-kernels` compiles fifteen large ones for quantised and
 //! mixture-of-experts layers, some for minutes each. No network of ours reaches one. The copy made here has
-//! functions that panic in their place.
+//! functions that abort in their place.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,17 +60,17 @@ fn files(folder: &Path) -> Result<Vec<String>> {
     Ok(names.filter(|name| name != LEFT_OUT).collect())
 }
 
-/// Declarations of foreign functions made into functions that panic.
+/// Declarations of foreign functions made into functions that abort: a panic cannot leave them.
 fn with_bodies(declarations: &str) -> Result<String> {
     let (before, block) = declarations.split_once("extern \"C\" {").unwrap_or_default();
     let functions = block.trim_end().strip_suffix('}');
     let functions =
         functions.context("candle-kernels' src/ffi.rs is no longer one block of foreign functions")?;
     let functions = functions
-        .replace("pub fn ", "pub unsafe fn ")
+        .replace("pub fn ", "pub unsafe extern \"C\" fn ")
         .replace(") -> i32;", &format!(") -> i32 {BODY}"))
         .replace(");", &format!(") {BODY}"));
-    Ok(format!("#![allow(unused_variables)]\n{before}{functions}"))
+    Ok(format!("#![allow(non_snake_case, unused_variables)]\n{before}{functions}"))
 }
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ mod tests {
             "use a;\nextern \"C\" {\n    pub fn f(\n        x: i32,\n    ) -> i32;\n    pub fn g();\n}\n";
         let made = with_bodies(declared).unwrap();
         let expected = format!(
-            "use a;\n\n    pub unsafe fn f(\n        x: i32,\n    ) -> i32 {BODY}\n    pub unsafe fn g() {BODY}\n"
+            "use a;\n\n    pub unsafe extern \"C\" fn f(\n        x: i32,\n    ) -> i32 {BODY}\n    pub unsafe extern \"C\" fn g() {BODY}\n"
         );
         assert!(made.ends_with(&expected), "{made}");
     }
