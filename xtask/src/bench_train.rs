@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::process::{cargo, line, output, workspace};
+use crate::process::{Act, cargo, line, output, program, workspace};
 use crate::python::python_with_packages;
 
 /// The bench of training steps.
@@ -81,7 +81,12 @@ pub fn bench_train(options: &Options) -> Result<()> {
     let python = match &options.python {
         _ if options.quick => None,
         Some(python) => Some(python.clone()),
-        None => Some(python_with_packages(&workspace.target.join("bench-train-venv"), &PINS, "torch")?),
+        None => Some(python_with_packages(
+            &Act::REAL,
+            &workspace.target.join("bench-train-venv"),
+            &PINS,
+            "torch",
+        )?),
     };
     let path = options.out.clone().unwrap_or_else(|| workspace.target.join("bench-train.jsonl"));
     let mut lines = String::new();
@@ -120,13 +125,7 @@ fn bench_program() -> Result<PathBuf> {
     let mut build = cargo();
     build.args(["build", "--workspace", "--bench", "train", "--message-format", "json"]);
     eprintln!("$ {}", line(&build));
-    let messages = output(&mut build)?;
-    let mut artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let executable = artifacts.find_map(|message| {
-        let is_ours = message["target"]["name"] == "train" && message["target"]["kind"][0] == "bench";
-        message["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
-    });
-    executable.context("cargo built the bench `train` but did not say where")
+    program(&output(&mut build)?, "train")
 }
 
 fn measured(peers: &mut [Peer], case: Case, rounds: usize, lines: &mut String) -> Result<Vec<Summary>> {

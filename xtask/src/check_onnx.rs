@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::process::{run, workspace};
+use crate::process::{Act, run, workspace};
 use crate::python::python_with_packages;
 
 /// Everything that is installed, so that a new release of something else breaks nothing here.
@@ -30,7 +30,7 @@ const SCRIPT: &str = include_str!("check_onnx.py");
 /// A file that failed, or no Python.
 pub fn check_onnx(files: &[PathBuf]) -> Result<()> {
     let folder = workspace()?.target.join("check-onnx-venv");
-    let python = python_with_packages(&folder, &PINS, "numpy, onnx, onnxruntime")?;
+    let python = python_with_packages(&Act::REAL, &folder, &PINS, "numpy, onnx, onnxruntime")?;
     let script = folder.join("check_onnx.py");
     fs::write(&script, SCRIPT).with_context(|| format!("cannot write {}", script.display()))?;
     run(Command::new(python).arg(&script).args(files))

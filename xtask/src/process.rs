@@ -86,6 +86,9 @@ pub struct Act {
 }
 
 impl Act {
+    /// Does it.
+    pub const REAL: Act = Act { dry_run: false };
+
     /// As [`run`].
     ///
     /// # Errors

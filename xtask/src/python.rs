@@ -1,4 +1,4 @@
-//! Python environments of our own, for programs that only exist there.
+//! Virtual environments of Python packages, one for each chore that needs some.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,24 +8,17 @@ use anyhow::{Context, Result};
 
 use crate::process::{Act, succeeds};
 
-/// What an environment holds.
-pub struct Packages<'a> {
-    /// Everything that is installed, so that a new release of something else breaks nothing here.
-    pub pins: &'a [&'a str],
-    /// Python that runs only where they work.
-    pub check: &'a str,
-}
-
-/// The Python of a virtual environment in `folder`, made anew unless it is whole.
+/// The Python of a virtual environment in `folder` with the packages `pins`, made anew unless it is whole:
+/// the same pins, and `import imports` works.
 ///
 /// # Errors
-/// No Python with `venv`, or packages that cannot be had.
-pub fn environment(act: &Act, folder: &Path, packages: &Packages<'_>) -> Result<PathBuf> {
+/// No Python, or no packages.
+pub fn python_with_packages(act: &Act, folder: &Path, pins: &[&str], imports: &str) -> Result<PathBuf> {
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     let stamp = folder.join("pins.txt");
-    let pins = packages.pins.join("\n");
-    let is_whole = fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == pins)
-        && succeeds(Command::new(&python).args(["-c", packages.check]));
+    let pinned = pins.join("\n");
+    let is_whole = fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == pinned)
+        && succeeds(Command::new(&python).args(["-c", &format!("import {imports}")]));
     if is_whole {
         return Ok(python);
     }
@@ -36,17 +29,8 @@ pub fn environment(act: &Act, folder: &Path, packages: &Packages<'_>) -> Result<
     act.run(
         Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(packages.pins),
+            .args(pins),
     )?;
-    act.write(&stamp, &pins)?;
+    act.write(&stamp, pinned)?;
     Ok(python)
-}
-
-/// As [`environment`], whole when `import imports` works.
-///
-/// # Errors
-/// As [`environment`].
-pub fn python_with_packages(folder: &Path, pins: &[&str], imports: &str) -> Result<PathBuf> {
-    let check = format!("import {imports}");
-    environment(&Act { dry_run: false }, folder, &Packages { pins, check: &check })
 }

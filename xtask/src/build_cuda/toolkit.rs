@@ -11,26 +11,23 @@ use anyhow::{Context, Result, ensure};
 
 use super::Sources;
 use crate::process::Act;
-use crate::python::{Packages, environment};
+use crate::python::python_with_packages;
 
 /// The CUDA of the wheels, as cudarc writes it.
 const VERSION: &str = "13000";
 
 /// Compiler first, then what programs are linked with: the versions that PyTorch's own wheels for CUDA 13.0 name.
-const PACKAGES: Packages = Packages {
-    pins: &[
-        "nvidia-cuda-nvcc==13.0.88",
-        "nvidia-nvvm==13.0.88",
-        "nvidia-cuda-crt==13.0.88",
-        "nvidia-cuda-runtime==13.0.96",
-        "nvidia-cuda-cccl==13.0.85",
-        "nvidia-cublas==13.1.0.3",
-        "nvidia-curand==10.4.0.35",
-        "nvidia-cuda-nvrtc==13.0.88",
-        "nvidia-cudnn-cu13==9.19.0.56",
-    ],
-    check: "import nvidia.cu13, nvidia.cudnn",
-};
+const PINS: [&str; 9] = [
+    "nvidia-cuda-nvcc==13.0.88",
+    "nvidia-nvvm==13.0.88",
+    "nvidia-cuda-crt==13.0.88",
+    "nvidia-cuda-runtime==13.0.96",
+    "nvidia-cuda-cccl==13.0.85",
+    "nvidia-cublas==13.1.0.3",
+    "nvidia-curand==10.4.0.35",
+    "nvidia-cuda-nvrtc==13.0.88",
+    "nvidia-cudnn-cu13==9.19.0.56",
+];
 
 /// What a program needs when it runs, apart from the driver.
 const RUN_TIME: [&str; 4] = ["nvidia-cublas", "nvidia-curand", "nvidia-cuda-nvrtc", "nvidia-cudnn-cu13"];
@@ -75,7 +72,7 @@ impl Toolkit {
     /// # Errors
     /// No Python, no wheels, or no C compiler.
     pub fn from_wheels(act: &Act, folder: &Path, sources: &Sources) -> Result<Toolkit> {
-        let python = environment(act, &folder.join("venv"), &PACKAGES)?;
+        let python = python_with_packages(act, &folder.join("venv"), &PINS, "nvidia.cu13, nvidia.cudnn")?;
         let ask = "import sysconfig; print(sysconfig.get_path('purelib'))";
         let site = act.output(Command::new(python).args(["-c", ask]), "SITE_PACKAGES")?;
         let home = Path::new(site.trim()).join("nvidia/cu13");
@@ -83,10 +80,8 @@ impl Toolkit {
             link(act, &home, library)?;
         }
         driver_stub(act, &home.join("lib/stubs"), sources)?;
-        let wheels = PACKAGES
-            .pins
-            .iter()
-            .filter(|pin| RUN_TIME.iter().any(|name| pin.starts_with(&format!("{name}=="))));
+        let wheels =
+            PINS.iter().filter(|pin| RUN_TIME.iter().any(|name| pin.starts_with(&format!("{name}=="))));
         let wheels: Vec<&str> = wheels.copied().collect();
         Ok(Toolkit { home, version: Some(VERSION), brought_by: format!("pip install {}", wheels.join(" ")) })
     }
@@ -178,7 +173,7 @@ mod tests {
     #[test]
     fn what_a_program_needs_is_among_the_pins() {
         for name in RUN_TIME {
-            assert!(PACKAGES.pins.iter().any(|pin| pin.split("==").next() == Some(name)), "{name}");
+            assert!(PINS.iter().any(|pin| pin.split("==").next() == Some(name)), "{name}");
         }
     }
 }
