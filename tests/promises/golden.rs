@@ -1,9 +1,32 @@
 //! Committed numbers: safetensors files whose names read `operation/case/key`.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use candle_core::safetensors::load_buffer;
 use candle_core::{DType, Device, Tensor, Var};
+use fieldmark_trainer::config::Precision;
+use fieldmark_trainer::device::{self, Kind};
+
+/// Where operations are checked: on the CPU, or on a GPU with `FIELDMARK_TEST_DEVICE=cuda` in a program built with the
+/// trainer's feature `cuda`. There convolutions are exact, too: the numbers are no closer than TF32 is coarse.
+pub fn test_device() -> &'static Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    DEVICE.get_or_init(|| {
+        let kind = match std::env::var("FIELDMARK_TEST_DEVICE").as_deref() {
+            Ok("cuda") => Kind::Cuda,
+            Ok("cpu") | Err(_) => Kind::Cpu,
+            Ok(other) => panic!("FIELDMARK_TEST_DEVICE is {other}, expected cpu or cuda"),
+        };
+        device::allow_tf32(false);
+        device::open(kind, Precision::F32).unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
+/// What operations compute in there.
+pub fn test_types() -> &'static [DType] {
+    if test_device().is_cuda() { &[DType::F32] } else { &[DType::F32, DType::F64] }
+}
 
 /// One file of numbers.
 pub struct Golden {
@@ -60,7 +83,7 @@ impl Case<'_> {
     }
 
     pub fn tensor(&self, key: &str, dtype: DType) -> Tensor {
-        self.stored(key).to_dtype(dtype).unwrap()
+        self.stored(key).to_dtype(dtype).and_then(|tensor| tensor.to_device(test_device())).unwrap()
     }
 
     pub fn var(&self, key: &str, dtype: DType) -> Var {

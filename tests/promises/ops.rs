@@ -4,14 +4,13 @@ use candle_core::{DType, Result, Tensor, Var};
 use fieldmark::layout::Layout;
 use fieldmark_trainer::ops::{self, Activation, ConvGeometry, SgdStep};
 
-use crate::golden::{Case, Golden, assert_close};
+use crate::golden::{Case, Golden, assert_close, test_types};
 
 const TOLERANCE: f64 = 1e-5;
-const DTYPES: [DType; 2] = [DType::F32, DType::F64];
 
 /// Runs `operation` on the case's inputs, forward and backward, and compares both.
 fn check(case: &Case, inputs: &[&str], operation: impl Fn(&[Var]) -> Result<Tensor>) {
-    for dtype in DTYPES {
+    for &dtype in test_types() {
         let vars: Vec<Var> = inputs.iter().map(|key| case.var(key, dtype)).collect();
         let y = operation(&vars).unwrap();
         let what = format!("{} {dtype:?}", case.name);
@@ -79,7 +78,7 @@ fn batch_norm_is_pytorchs_with_its_running_statistics() {
         check(&case, &["x", "gamma", "beta"], |v| {
             ops::batch_norm_train(&v[0], &v[1], &v[2], eps, act).map(|output| output.y)
         });
-        for dtype in DTYPES {
+        for &dtype in test_types() {
             let var = |key| case.var(key, dtype);
             let (x, gamma, beta) = (var("x"), var("gamma"), var("beta"));
             let output = ops::batch_norm_train(&x, &gamma, &beta, eps, act).unwrap();
@@ -162,7 +161,7 @@ fn sgd_steps_are_pytorchs() {
     for case in Golden::ops().cases("sgd/") {
         let s = case.numbers("settings");
         let step = SgdStep { rate: s[0], momentum: s[1], nesterov: s[2] != 0.0, weight_decay: s[3] };
-        for dtype in DTYPES {
+        for &dtype in test_types() {
             let param = case.var("param", dtype);
             let velocity = Var::from_tensor(&param.zeros_like().unwrap()).unwrap();
             let (gradients, params) = (case.tensor("gradients", dtype), case.stored("params"));

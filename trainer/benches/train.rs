@@ -2,7 +2,8 @@
 //!
 //! `train --backbone resnet18 --side 96 --threads 1 --steps 4` makes a few steps to warm up, then does
 //! `--rounds` rounds of `--steps` steps (with `--on-line`, one for every line on stdin) and prints a JSON
-//! line after each: `{"seconds", "cpu_seconds", "images", "peak_bytes"}`. A step is what training does:
+//! line after each: `{"seconds", "cpu_seconds", "images", "peak_bytes"}`, the last of the device's memory. A step is
+//! what training does:
 //! forward, cross-entropy and MC-Loss, backward, SGD. Pictures are random and stay where they are: decoding
 //! is `input.rs`'s business.
 
@@ -12,10 +13,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use fieldmark::head::HeadKind;
 use fieldmark_trainer::backbone::Backbone;
-use fieldmark_trainer::config::LossConfig;
+use fieldmark_trainer::config::{LossConfig, Precision};
+use fieldmark_trainer::device::{self, Kind};
 use fieldmark_trainer::mc_loss::{Keep, Weights};
 use fieldmark_trainer::network::{self, ClassLayer, Network, NetworkConfig};
 use fieldmark_trainer::ops::keep_freed_memory;
@@ -38,6 +40,11 @@ struct Args {
     classes: usize,
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
+    device: DeviceArg,
+    /// Of the maps between layers
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    precision: PrecisionArg,
     /// Steps a round
     #[arg(long, default_value_t = 4)]
     steps: u64,
@@ -49,6 +56,18 @@ struct Args {
     /// As `cargo bench` passes it; nothing to choose from
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DeviceArg {
+    Cpu,
+    Cuda,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PrecisionArg {
+    F32,
+    Bf16,
 }
 
 /// Steps before the first round: memory is taken, threads have started.
@@ -71,6 +90,7 @@ fn main() -> Result<()> {
 }
 
 struct Training {
+    device: Device,
     network: Network,
     sgd: Sgd,
     images: Tensor,
@@ -88,13 +108,22 @@ impl Training {
             head: HeadKind::GroupMean,
             dropout: 0.0,
         };
-        let network = network::build(&config, args.classes, args.side, 0)?;
+        let kind = match args.device {
+            DeviceArg::Cpu => Kind::Cpu,
+            DeviceArg::Cuda => Kind::Cuda,
+        };
+        let precision = match args.precision {
+            PrecisionArg::F32 => Precision::F32,
+            PrecisionArg::Bf16 => Precision::Bf16,
+        };
+        let device = device::open(kind, precision)?;
+        let network = network::build(&config, args.classes, args.side, 0)?.on(&device, precision)?;
         let mut rng = stream(&[0]);
         let (batch, side) = (args.batch, args.side as usize);
         let pixels: Vec<f32> = (0..batch * 3 * side * side).map(|_| rng.random_range(0.0..255.0)).collect();
-        let images = Tensor::from_vec(pixels, (batch, 3, side, side), &Device::Cpu)?;
+        let images = Tensor::from_vec(pixels, (batch, 3, side, side), &Device::Cpu)?.to_device(&device)?;
         let labels: Vec<u32> = (0..batch).map(|_| rng.random_range(0..args.classes as u32)).collect();
-        let labels = Tensor::new(labels, &Device::Cpu)?;
+        let labels = Tensor::new(labels, &device)?;
         let sgd = Sgd::new(OptimConfig {
             rate: 0.01,
             head_factor: 1.0,
@@ -104,7 +133,7 @@ impl Training {
             warm_up_epochs: 0.0,
             schedule: Schedule::Cosine,
         });
-        Ok(Training { network, sgd, images, labels, done: 0 })
+        Ok(Training { device, network, sgd, images, labels, done: 0 })
     }
 
     fn steps(&mut self, count: u64) -> Result<()> {
@@ -116,6 +145,8 @@ impl Training {
             let losses = losses(&self.network, &self.images, &self.labels, &config, mc.mu, &mut rng)?;
             self.sgd.step(&self.network.params, &losses.backward(&self.network)?, 0.01)?;
         }
+        // A GPU was only told what to do.
+        self.device.synchronize()?;
         Ok(())
     }
 
@@ -126,7 +157,7 @@ impl Training {
             "seconds": started.elapsed().as_secs_f64(),
             "cpu_seconds": cpu_seconds()? - cpu,
             "images": args.steps * args.batch as u64,
-            "peak_bytes": peak_bytes()?,
+            "peak_bytes": device::peak_gpu_bytes(&self.device)?.map_or_else(peak_bytes, Ok)?,
         });
         println!("{line}");
         Ok(())

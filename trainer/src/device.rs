@@ -56,6 +56,27 @@ fn open_gpu() -> Result<Device, DeviceError> {
     crate::ops::open_gpu().map_err(|error| DeviceError::Missing { reason: missing(&error.to_string()) })
 }
 
+/// Whether convolutions of f32 maps on a GPU may round their factors to TF32, eleven bits, as in `PyTorch` they may by
+/// default. To be said before the first convolution.
+pub fn allow_tf32(is_allowed: bool) {
+    #[cfg(feature = "cuda")]
+    crate::ops::allow_tf32(is_allowed);
+    let _ = is_allowed;
+}
+
+/// The most memory that this process ever had on its GPU, in bytes; `None` on the CPU.
+///
+/// # Errors
+/// CUDA's.
+pub fn peak_gpu_bytes(device: &Device) -> candle_core::Result<Option<u64>> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return crate::ops::peak_gpu_bytes(device).map(Some);
+    }
+    let _ = device;
+    Ok(None)
+}
+
 /// What CUDA's error means here.
 #[cfg(any(test, feature = "cuda"))]
 fn missing(error: &str) -> String {

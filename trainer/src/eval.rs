@@ -15,6 +15,7 @@ mod marks;
 pub use marks::{CueRates, Rates};
 
 use crate::dataset::Sample;
+use crate::device::Fault;
 use crate::layer::Mode;
 use crate::network::Network;
 use crate::ops::coverage;
@@ -95,7 +96,16 @@ pub enum EvalError {
     Picture(#[from] ReadError),
     /// A tensor operation failed.
     #[error("a tensor operation failed: {0}")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
+    /// The GPU failed, or its memory is full.
+    #[error(transparent)]
+    Gpu(#[from] Fault),
+}
+
+impl From<candle_core::Error> for EvalError {
+    fn from(error: candle_core::Error) -> EvalError {
+        Fault::of(&error.to_string()).map_or(EvalError::Tensor(error), EvalError::Gpu)
+    }
 }
 
 /// Sums over the pictures seen so far.

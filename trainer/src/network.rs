@@ -78,6 +78,8 @@ pub struct Output {
 pub struct Pass {
     /// As [`Network::forward`] gives it; the maps are a leaf of candle's graph, and the logits grow on them.
     pub output: Output,
+    /// That leaf: the maps as they lie in memory.
+    leaf: Tensor,
     /// The maps as the tape knows them.
     trunk_maps: Tensor,
     tape: Tape,
@@ -276,9 +278,13 @@ impl Network {
     pub fn pass(&self, images: &Tensor, rng: &mut ChaCha8Rng) -> candle_core::Result<Pass> {
         let mut mode = Mode::Train(rng);
         let (trunk_maps, tape) = record(images, || self.maps(images, &mut mode))?;
-        let maps = Var::from_tensor(&trunk_maps)?.into_inner();
+        // A copy in another order than they lie in would be turned again by every operation.
+        let is_last = trunk_maps.device().is_cuda();
+        let lying = if is_last { trunk_maps.permute((0, 2, 3, 1))? } else { trunk_maps.clone() };
+        let leaf = Var::from_tensor(&lying)?.into_inner();
+        let maps = if is_last { leaf.permute((0, 3, 1, 2))? } else { leaf.clone() };
         let logits = forward(&self.head, &self.params, &maps, &mut mode)?;
-        Ok(Pass { output: Output { maps, logits }, trunk_maps, tape })
+        Ok(Pass { output: Output { maps, logits }, leaf, trunk_maps, tape })
     }
 
     /// The same network on `device`, its maps of `precision`.
@@ -339,12 +345,12 @@ impl Pass {
     /// # Errors
     /// candle's.
     pub fn backward(self, loss: &Tensor, network: &Network) -> candle_core::Result<Gradients> {
-        let Pass { output, trunk_maps, tape } = self;
+        let Pass { output, leaf, trunk_maps, tape } = self;
         let mut of_head = loss.backward()?;
-        let Some(of_maps) = of_head.remove(&output.maps) else {
-            bail!("the loss does not depend on the maps")
-        };
-        drop(output);
+        let Some(of_leaf) = of_head.remove(&leaf) else { bail!("the loss does not depend on the maps") };
+        let is_last = leaf.device().is_cuda();
+        drop((output, leaf));
+        let of_maps = if is_last { of_leaf.permute((0, 3, 1, 2))? } else { of_leaf };
         let mut gradients = tape.backward(&trunk_maps, of_maps)?;
         for weight in network.params.weights.values() {
             if let Some(gradient) = of_head.remove(&weight.var) {

@@ -52,7 +52,7 @@ pub enum TrainError {
     Run(#[from] RunError),
     /// A picture failed.
     #[error(transparent)]
-    Batch(#[from] BatchError),
+    Batch(BatchError),
     /// A checkpoint failed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -348,6 +348,12 @@ fn is_stale(progress: &Progress, patience: Option<usize>) -> bool {
     match (progress.best, patience) {
         (Some(best), Some(patience)) => progress.epoch > best.epoch + patience,
         _ => false,
+    }
+}
+
+impl From<BatchError> for TrainError {
+    fn from(error: BatchError) -> TrainError {
+        Fault::of(&error.to_string()).map_or(TrainError::Batch(error), TrainError::Gpu)
     }
 }
 

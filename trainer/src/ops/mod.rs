@@ -40,7 +40,7 @@ pub use ccmp::{ccmp, masked_ccmp};
 pub use conv::{ConvGeometry, conv2d};
 pub use coverage::coverage;
 #[cfg(feature = "cuda")]
-pub use cuda::{Upload, Uploads, allow_tf32, open_gpu};
+pub use cuda::{Upload, Uploads, allow_tf32, open_gpu, peak_gpu_bytes};
 pub use norm::{BatchNormOutput, batch_norm_train};
 pub use pool::{avg_pool, gap, max_pool};
 pub use running::move_running;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::cuda_backend::cudarc::cudnn::{CudnnError, result, sys};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
-use candle_core::{CudaDevice, DType, Result, bail};
+use candle_core::{CudaDevice, DType, Result};
 
 /// Bytes of workspace that an algorithm may ask for.
 const MOST_WORKSPACE: usize = 1 << 30;
@@ -162,14 +162,11 @@ impl Plan {
     /// Chooses the pass's algorithm if it is the first time; gives the bytes of workspace it needs.
     fn prepare(&mut self, handle: sys::cudnnHandle_t, pass: Pass, geometry: &Geometry) -> Result<usize> {
         let needed = match pass {
-            Pass::Forward => self.prepare_forward(handle, geometry)?,
-            Pass::Data => self.prepare_data(handle, geometry)?,
-            Pass::Filter => self.prepare_filter(handle, geometry)?,
+            Pass::Forward => self.prepare_forward(handle, geometry),
+            Pass::Data => self.prepare_data(handle, geometry),
+            Pass::Filter => self.prepare_filter(handle, geometry),
         };
-        match needed {
-            Some(needed) => Ok(needed),
-            None => bail!("cuDNN has no algorithm of fixed order for the {pass:?} pass of {geometry:?}"),
-        }
+        needed.map_err(|error| error.context(format!("the {pass:?} pass of {geometry:?}")))
     }
 }
 
@@ -184,31 +181,45 @@ fn wanted_math(is_half: bool) -> sys::cudnnMathType_t {
 
 /// The part of a plan that is the same three times with other names.
 macro_rules! pass {
-    ($prepare:ident, $choice:ident, $perf:ty, $recommend:path, [$($of:ident),+]) => {
+    (
+        $prepare:ident, $choice:ident, $perf:ty, $usual:expr, $recommend:path, $workspace:path,
+        [$($of:ident),+]
+    ) => {
         impl Plan {
-            fn $prepare(&mut self, handle: sys::cudnnHandle_t, geometry: &Geometry) -> Result<Option<usize>> {
-                if self.$choice.is_none() {
-                    // SAFETY: numbers and enumerations of which 0 is a value; cuDNN fills in as many as it counts.
-                    let mut found: [$perf; 10] = unsafe { std::mem::zeroed() };
-                    let mut count = 0;
-                    // SAFETY: handle and descriptors are alive; `found` has ten places.
-                    unsafe {
-                        $recommend(handle, $(self.$of),+, 10, &raw mut count, found.as_mut_ptr())?;
-                    }
-                    let is_usable = |perf: &&$perf| {
-                        perf.status == sys::cudnnStatus_t::CUDNN_STATUS_SUCCESS
-                            && perf.determinism == sys::cudnnDeterminism_t::CUDNN_DETERMINISTIC
-                            && perf.memory <= MOST_WORKSPACE
-                    };
-                    let best = found[..count as usize].iter().find(is_usable);
-                    let is_exact = !geometry.is_half && !ALLOW_TF32.load(Ordering::Relaxed);
-                    self.$choice = best.map(|perf| Choice {
+            fn $prepare(&mut self, handle: sys::cudnnHandle_t, geometry: &Geometry) -> Result<usize> {
+                if let Some(choice) = self.$choice {
+                    return Ok(choice.workspace);
+                }
+                // SAFETY: numbers and enumerations of which 0 is a value; cuDNN fills in as many as it counts.
+                let mut found: [$perf; 10] = unsafe { std::mem::zeroed() };
+                let mut count = 0;
+                // SAFETY: handle and descriptors are alive; `found` has ten places.
+                unsafe {
+                    $recommend(handle, $(self.$of),+, 10, &raw mut count, found.as_mut_ptr())?;
+                }
+                let is_usable = |perf: &&$perf| {
+                    perf.status == sys::cudnnStatus_t::CUDNN_STATUS_SUCCESS
+                        && perf.determinism == sys::cudnnDeterminism_t::CUDNN_DETERMINISTIC
+                        && perf.memory <= MOST_WORKSPACE
+                };
+                let math = wanted_math(geometry.is_half);
+                let is_exact = math == sys::cudnnMathType_t::CUDNN_FMA_MATH;
+                let choice = match found[..count as usize].iter().find(is_usable) {
+                    Some(perf) => Choice {
                         algorithm: perf.algo,
                         workspace: perf.memory,
-                        math: if is_exact { wanted_math(false) } else { perf.mathType },
-                    });
-                }
-                Ok(self.$choice.map(|choice| choice.workspace))
+                        math: if is_exact { math } else { perf.mathType },
+                    },
+                    // Not recommended, but of fixed order and made for every geometry.
+                    None => Choice {
+                        algorithm: $usual,
+                        // SAFETY: handle and descriptors are alive.
+                        workspace: unsafe { $workspace(handle, $(self.$of),+, $usual) }?,
+                        math,
+                    },
+                };
+                self.$choice = Some(choice);
+                Ok(choice.workspace)
             }
         }
     };
@@ -218,21 +229,27 @@ pass!(
     prepare_forward,
     forward,
     sys::cudnnConvolutionFwdAlgoPerf_t,
+    sys::cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
     result::get_convolution_forward_algorithm,
+    result::get_convolution_forward_workspace_size,
     [x, weight, conv, y]
 );
 pass!(
     prepare_data,
     data,
     sys::cudnnConvolutionBwdDataAlgoPerf_t,
+    sys::cudnnConvolutionBwdDataAlgo_t::CUDNN_CONVOLUTION_BWD_DATA_ALGO_1,
     result::get_convolution_backward_data_algorithm,
+    result::get_convolution_backward_data_workspace_size,
     [weight, y, conv, x]
 );
 pass!(
     prepare_filter,
     filter,
     sys::cudnnConvolutionBwdFilterAlgoPerf_t,
+    sys::cudnnConvolutionBwdFilterAlgo_t::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1,
     result::get_convolution_backward_filter_algorithm,
+    result::get_convolution_backward_filter_workspace_size,
     [x, y, conv, weight]
 );
 

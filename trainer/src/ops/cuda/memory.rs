@@ -32,6 +32,22 @@ pub fn open_gpu() -> Result<Device> {
     Ok(Device::Cuda(device))
 }
 
+/// The most memory that tensors ever took at once on the GPU, in bytes.
+///
+/// # Errors
+/// CUDA's; another device.
+pub fn peak_gpu_bytes(device: &Device) -> Result<u64> {
+    let context = device.as_cuda_device()?.cuda_stream().context().clone();
+    let mut peak = 0_u64;
+    // SAFETY: the context is alive, and this attribute is a u64.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(context.cu_device())?;
+        let high = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
+        result::mem_pool::get_attribute(pool, high, (&raw mut peak).cast())?;
+    }
+    Ok(peak)
+}
+
 /// The type of maps.
 pub(super) fn map_type(name: &str, x: &Tensor) -> Result<DType> {
     match x.dtype() {

@@ -23,7 +23,7 @@ mod sgd;
 mod upload;
 
 pub use cudnn::allow_tf32;
-pub use memory::open_gpu;
+pub use memory::{open_gpu, peak_gpu_bytes};
 pub use upload::{Upload, Uploads};
 
 pub(super) use conv::conv2d;

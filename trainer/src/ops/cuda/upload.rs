@@ -60,6 +60,8 @@ impl Uploads {
         };
         let values = &storage.as_slice::<f32>()?[start..end];
         let mut slot = self.slot(values.len())?;
+        // With event tracking off the host memory does not know of its copies.
+        slot.arrived.synchronize()?;
         let host = slot.host.as_mut_ptr()?;
         // SAFETY: `slot` made room for as many values, and nobody reads them: an earlier copy was waited for.
         unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), host, values.len()) };
