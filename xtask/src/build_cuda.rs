@@ -34,6 +34,9 @@ pub struct Options {
     /// Folder to lay out [default: cuda-dist in cargo's target folder]
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Lay CUDA's libraries beside the programs, 1.3 GB, for a machine that has none and no network
+    #[arg(long, conflicts_with = "cuda_home")]
+    with_libraries: bool,
     /// Print what would be run and written, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -54,12 +57,11 @@ pub fn build_cuda(options: &Options) -> Result<()> {
     };
     let kernels = kernels::fewer(&act, &folder, &sources)?;
     let artefacts = act.output(&mut build(&toolkit, &kernels, &folder), "")?;
-    dist::lay_out(
-        &act,
-        &options.out.clone().unwrap_or_else(|| target.join("cuda-dist")),
-        &artefacts,
-        &toolkit,
-    )
+    let out = options.out.clone().unwrap_or_else(|| target.join("cuda-dist"));
+    if options.with_libraries {
+        dist::copy_libraries(&act, &out, &toolkit)?;
+    }
+    dist::lay_out(&act, &out, &artefacts, &toolkit)
 }
 
 fn installed(options: &Options) -> Option<PathBuf> {

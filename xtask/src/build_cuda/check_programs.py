@@ -45,7 +45,7 @@ def program(check, name, *words, log, environment=None):
     print("  $", *command, flush=True)
     done = subprocess.run(
         command,
-        env={**os.environ, **(environment or {})},
+        env={**environment_of(check), **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -58,6 +58,11 @@ def program(check, name, *words, log, environment=None):
     if done.returncode != 0:
         raise Failed(f"{name} ended with {done.returncode}: {reason(done.stdout)} (all of it: {path})")
     return done.stdout
+
+
+def environment_of(check):
+    """What `run` starts in: CUDA's libraries may be those of the Python that has PyTorch."""
+    return {**os.environ, "PYTHON": check.args.python}
 
 
 def reason(text):

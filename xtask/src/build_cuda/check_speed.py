@@ -8,7 +8,7 @@ import subprocess
 import threading
 from typing import NamedTuple
 
-from check_programs import HERE, Failed, NotRun, gpu_index, reason, smi
+from check_programs import HERE, Failed, NotRun, environment_of, gpu_index, reason, smi
 
 BACKBONES = ("resnet50", "efficientnet_lite0")
 ENGINES = ("fieldmark", "PyTorch eager", "torch.compile")
@@ -58,6 +58,7 @@ class Engine:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
+                env=environment_of(check),
             )
 
     def round(self):

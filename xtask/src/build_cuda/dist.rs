@@ -42,6 +42,35 @@ pub fn lay_out(act: &Act, out: &Path, artefacts: &str, toolkit: &Toolkit) -> Res
     if act.dry_run { Ok(()) } else { say_sizes(out) }
 }
 
+/// Puts what the programs load into `lib`, where `run` looks first.
+///
+/// # Errors
+/// The toolkit is not one of wheels, or a file cannot be copied.
+pub fn copy_libraries(act: &Act, out: &Path, toolkit: &Toolkit) -> Result<()> {
+    for folder in ["lib", "../cudnn/lib"].map(|folder| toolkit.home.join(folder)) {
+        if act.dry_run {
+            eprintln!("# copy libraries of {} to {}", folder.display(), out.join("lib").display());
+            continue;
+        }
+        let entries = fs::read_dir(&folder)
+            .with_context(|| format!("no libraries of wheels in {}", folder.display()))?;
+        for entry in entries {
+            let name = entry?.file_name();
+            if is_loaded(&name.to_string_lossy()) {
+                act.copy(&folder.join(&name), &out.join("lib").join(&name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a program loads this file, itself or through another: not the compiler's, nor a second name for the linker.
+fn is_loaded(name: &str) -> bool {
+    let stems =
+        ["libcublas.", "libcublasLt.", "libcurand.", "libcudnn", "libnvrtc.so", "libnvrtc-builtins.so"];
+    name.contains(".so.") && stems.iter().any(|stem| name.starts_with(stem))
+}
+
 fn say_sizes(out: &Path) -> Result<()> {
     for name in PROGRAMS {
         let path = out.join("bin").join(name);
@@ -59,4 +88,18 @@ fn say_sizes(out: &Path) -> Result<()> {
         "Carry {out} to the machine with the GPU; there:\n  {out}/gpu-check MY_PICTURES\n  {out}/run fieldmark-trainer train MY_PICTURES --out my-run --device cuda"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_to_carry_are_those_that_are_loaded() {
+        let carried = ["libcublasLt.so.13", "libcudnn_ops.so.9", "libnvrtc-builtins.so.13.0"];
+        assert!(carried.into_iter().all(is_loaded));
+        let left =
+            ["libcublas.so", "libnvvm.so.4", "libnvrtc.alt.so.13", "libcudart_static.a", "libcudart.so.13"];
+        assert!(!left.into_iter().any(is_loaded));
+    }
 }

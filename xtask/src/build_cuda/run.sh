@@ -17,7 +17,7 @@ shift
 # Where the wheels of this machine's Python have theirs, one folder a line.
 wheels() {
     local python
-    for python in "${VIRTUAL_ENV:+$VIRTUAL_ENV/bin/python}" "${PYTHON:-}" python3 python; do
+    for python in "${PYTHON:-}" "${VIRTUAL_ENV:+$VIRTUAL_ENV/bin/python}" python3 python; do
         [ -n "$python" ] && "$python" -c 'import glob, sys
 for folder in sys.path:
     print(*glob.glob(glob.escape(folder) + "/nvidia/*/lib"), sep="\n")' 2>/dev/null || true
@@ -37,14 +37,15 @@ folders+=:/usr/local/nvidia/lib64:/usr/lib/wsl/lib
 export LD_LIBRARY_PATH=$folders
 missing=$(ldd "$program" | awk '/not found/ { print $1 }' | sort -u)
 if [ -n "$missing" ]; then
-    for library in $missing; do
-        case $library in
-        libcuda.so.*) fix="it comes with NVIDIA's driver: install that, or start the container with the GPU" ;;
-        *) fix="@BROUGHT_BY@" ;;
-        esac
-        echo "error: $library is missing; $fix" >&2
-    done
-    echo "looked in $(echo "$folders" | sed 's/:/, /g'), and where the system's loader looks" >&2
+    driver=$(grep '^libcuda\.so' <<<"$missing" || true)
+    others=$(grep -v '^libcuda\.so' <<<"$missing" | tr '\n' ' ' || true)
+    if [ -n "$driver" ]; then
+        echo "error: $driver is missing; install NVIDIA's driver, or start the container with the GPU" >&2
+    fi
+    if [ -n "${others// /}" ]; then
+        echo "error: missing: ${others% }; @BROUGHT_BY@" >&2
+    fi
+    echo "looked in ${folders//:/, }, and where the system's loader looks" >&2
     exit 1
 fi
 exec "$program" "$@"
