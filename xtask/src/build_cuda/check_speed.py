@@ -89,28 +89,30 @@ class GpuMemory:
     """The most that was in use on the GPU, beyond what was at the start, by the driver's count."""
 
     def __init__(self, check):
-        self.process = None
+        self.thread = None
         if check.args.device == "cpu":
             return
-        query = ("--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", gpu_index())
-        self.base = self.most = int(smi(*query))
-        self.process = subprocess.Popen(
-            ["nvidia-smi", *query, "-lms", "50"], stdout=subprocess.PIPE, text=True
-        )
-        self.thread = threading.Thread(target=self.watch)
+        self.base = self.most = used_mib()
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
         self.thread.start()
 
     def watch(self):
-        for line in self.process.stdout:
-            self.most = max(self.most, int(line))
+        while not self.stop.wait(0.02):
+            self.most = max(self.most, used_mib())
 
     def end(self):
         """MiB, or none where nothing is counted."""
-        if self.process is None:
+        if self.thread is None:
             return None
-        self.process.terminate()
+        self.stop.set()
         self.thread.join()
-        return self.most - self.base
+        return max(self.most, used_mib()) - self.base or None
+
+
+def used_mib():
+    used = smi("--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", gpu_index())
+    return int(used) if used.isdigit() else 0
 
 
 def speed(check):
@@ -181,7 +183,7 @@ def started(check, case, name):
     engine = Engine(check, name, case)
     try:
         engine.round()
-    except Failed:
+    except BaseException:
         engine.end()
         raise
     finally:
@@ -209,6 +211,10 @@ def goals_missed(check, case, measured):
         return []
     ratio = ours.rate() / eager.rate()
     slow = [f"{case}: {ratio:.2f} of eager's rate, the goal is 1.00"] if ratio < 1 else []
-    is_large = ours.driver_mib > eager.driver_mib
-    large = f"{case}: {ours.driver_mib} MiB, the goal is eager's {eager.driver_mib}"
-    return slow + ([large] if is_large else [])
+    return slow + memory_missed(case, ours.driver_mib, eager.driver_mib)
+
+
+def memory_missed(case, ours, eager):
+    if ours is None or eager is None:
+        return [f"{case}: nvidia-smi counts no memory"]
+    return [f"{case}: {ours} MiB, the goal is eager's {eager}"] if ours > eager else []
