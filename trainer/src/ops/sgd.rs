@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, Tensor, Va
 use rayon::prelude::*;
 
 use super::simd::widest;
-use super::storage::{CHUNK, Real, by_float, check_floats, on_cuda, values, values_mut};
+use super::storage::{CHUNK, Real, by_float, check_floats, values, values_mut};
 
 /// The numbers of a step, as `torch.optim.SGD` means them (no dampening).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,8 +75,9 @@ pub fn sgd_steps(updates: &[Update]) -> Result<()> {
     for Update { param, velocity, gradient, .. } in updates {
         check(param, velocity, gradient)?;
     }
-    if let Some(first) = updates.first() {
-        on_cuda!(first.param, super::cuda::sgd_steps(updates));
+    #[cfg(feature = "cuda")]
+    if updates.iter().any(|update| update.param.device().is_cuda()) {
+        return super::cuda::sgd_steps(updates);
     }
     updates.iter().try_for_each(|update| step_of(update.param, update.velocity, update.gradient, update.step))
 }

@@ -54,7 +54,8 @@ enum Operation {
     One(Tensor, Box<dyn CustomOp1>),
     Two([Tensor; 2], Box<dyn CustomOp2>),
     Three([Tensor; 3], Box<dyn CustomOp3>),
-    /// One that keeps what it needs itself; what its inputs were, if they have gradients.
+    /// One that keeps what it needs itself; what its inputs were, if they have gradients. GPUs alone have such.
+    #[cfg_attr(not(any(test, feature = "cuda")), allow(dead_code))]
     Kept([Option<TensorId>; 3], Box<dyn kept::Backward>),
 }
 
