@@ -131,11 +131,13 @@ pub fn train(
     stop: &AtomicI32,
 ) -> Result<Outcome, TrainError> {
     config.check()?;
-    refuse_too_little(network, config, dataset.train.len())?;
+    let device = network.device();
+    if device.is_cpu() {
+        refuse_too_little(network, config, dataset.train.len())?;
+    }
     let _lock = run::claim(run, dataset)?;
     let pictures = Arc::new(Pictures::new(config.side, config.resize, CACHE_BYTES));
     refuse_unusable(dataset, &pictures)?;
-    let device = network.device();
     let mut sgd = Sgd::new(config.optim.clone());
     let mut progress = run::start_or_resume(dataset, config, run, network, &mut sgd)?;
     let per_epoch = batches_of(dataset.train.len(), config.batch);
