@@ -1,7 +1,7 @@
 //! The project's chores: what CI and people type. It starts programs and links none of them.
 
-mod bench_train;
 mod bench_input;
+mod bench_train;
 mod build_cuda;
 mod check_onnx;
 mod ci;
