@@ -66,9 +66,9 @@ def environment_of(check):
 
 
 def reason(text):
-    """The line that says most: the first with "error" or "panicked", else the last."""
+    """The line that says most: the first that starts with "error", panicked or FAILED, else the last."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"error|panicked|FAILED", line)]
+    telling = [line for line in lines if re.search(r"^(?i:error)\b|panicked|FAILED", line)]
     return (telling or lines[-1:] or ["it said nothing"])[0]
 
 

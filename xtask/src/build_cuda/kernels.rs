@@ -15,9 +15,6 @@ use crate::process::Act;
 /// The unit beside the small ones that is left out; the other fourteen stand in folders.
 const LEFT_OUT: &str = "mmvq_gguf.cu";
 
-/// A small one, but half of all the PTX that a program would carry: it stays, without content.
-const EMPTY: &str = "quantized.cu";
-
 const BUILD: &str = r#"fn main() -> cudaforge::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src");
@@ -44,11 +41,7 @@ pub fn fewer(act: &Act, folder: &Path, sources: &Sources) -> Result<PathBuf> {
     for name in files(&from.join("src"))? {
         let path = from.join("src").join(&name);
         let content = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let content = match name.as_str() {
-            "ffi.rs" => with_bodies(&content)?,
-            EMPTY => "// Left out.\n".to_owned(),
-            _ => content,
-        };
+        let content = if name == "ffi.rs" { with_bodies(&content)? } else { content };
         act.write(&to.join("src").join(&name), &content)?;
     }
     act.write(&to.join("build.rs"), BUILD)?;
