@@ -117,6 +117,8 @@ def used_mib():
 
 def speed(check):
     """The stage: every network, side and precision; PyTorch's absence costs only its own columns."""
+    if check.args.device == "cuda":
+        used_mib()  # Without a GPU, that is said once.
     missing = torch_is_missing(check)
     engines = ENGINES[:1] if missing else ENGINES
     check.tables += [
@@ -133,7 +135,7 @@ def speed(check):
                 case = Case(backbone, side, batch, precision)
                 misses += side_by_side(check, case, engines)
     if misses:
-        raise Failed("; ".join(misses))
+        raise Failed("; ".join([missing, *misses] if missing else misses))
     if missing:
         raise NotRun(f"only our own rates were measured: {missing}")
     return "all engines ran" if check.args.device == "cpu" else "at least eager's rate in at most its memory"
