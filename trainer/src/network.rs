@@ -276,7 +276,7 @@ impl Network {
     /// # Errors
     /// As [`Network::forward`].
     pub fn pass(&self, images: &Tensor, rng: &mut ChaCha8Rng) -> candle_core::Result<Pass> {
-        let mut mode = Mode::Train(rng);
+        let (images, mut mode) = (&images.contiguous()?, Mode::Train(rng));
         let (trunk_maps, tape) = record(images, || self.maps(images, &mut mode))?;
         // A copy in another order than they lie in would be turned again by every operation.
         let is_last = trunk_maps.device().is_cuda();

@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::process::{Act, cargo, line, output, program, workspace};
+use crate::process::{Act, bench_program, line, workspace};
 use crate::python::python_with_packages;
 
 /// The bench of training steps.
@@ -22,8 +22,8 @@ pub struct Options {
     #[arg(long)]
     quick: bool,
     /// Rounds of each, taken in turns
-    #[arg(long, default_value_t = 9)]
-    rounds: usize,
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
     /// A Python that has PyTorch, instead of an environment of the bench's own (5 GB)
     #[arg(long)]
     python: Option<PathBuf>,
@@ -76,7 +76,7 @@ struct Peer {
 /// A program that does not build or start, or ends early.
 pub fn bench_train(options: &Options) -> Result<()> {
     let workspace = workspace()?;
-    let ours = bench_program()?;
+    let ours = bench_program("train")?;
     let script = workspace.root.join("trainer/benches/train.py");
     let python = match &options.python {
         _ if options.quick => None,
@@ -99,7 +99,7 @@ pub fn bench_train(options: &Options) -> Result<()> {
             peers.push(Peer::start("pytorch", command, case)?);
         }
         let summaries =
-            measured(&mut peers, case, if options.quick { 1 } else { options.rounds }, &mut lines)?;
+            measured(&mut peers, case, if options.quick { 1 } else { options.rounds }.into(), &mut lines)?;
         println!("{}", Row { case, ours: summaries[0], theirs: summaries.get(1).copied() });
     }
     fs::write(&path, lines).with_context(|| format!("cannot write {}", path.display()))?;
@@ -118,14 +118,6 @@ fn cases(quick: bool) -> Vec<Case> {
         }
     }
     cases
-}
-
-/// Builds our side of the bench; returns where it is.
-fn bench_program() -> Result<PathBuf> {
-    let mut build = cargo();
-    build.args(["build", "--workspace", "--bench", "train", "--message-format", "json"]);
-    eprintln!("$ {}", line(&build));
-    program(&output(&mut build)?, "train")
 }
 
 fn measured(peers: &mut [Peer], case: Case, rounds: usize, lines: &mut String) -> Result<Vec<Summary>> {

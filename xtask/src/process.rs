@@ -68,6 +68,17 @@ fn checked(line: String, status: ExitStatus) -> Result<()> {
     if status.success() { Ok(()) } else { Err(Failed { line, status }.into()) }
 }
 
+/// Builds one of the trainer's benches as everything else is built; returns where it is.
+///
+/// # Errors
+/// It does not build.
+pub fn bench_program(name: &str) -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--workspace", "--bench", name, "--message-format", "json"]);
+    eprintln!("$ {}", line(&build));
+    program(&output(&mut build)?, name)
+}
+
 /// The program called `name` among cargo's messages, one JSON object a line.
 ///
 /// # Errors

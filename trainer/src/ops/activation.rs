@@ -183,6 +183,7 @@ fn masked<T: Real>(y: &Tensor, dy: &Tensor, bounds: (T, T)) -> Result<Tensor> {
         let (dy_storage, dy_layout) = dy.storage_and_layout();
         let y = stored::<T>(&y_storage, y_layout)?;
         let dy = stored::<T>(&dy_storage, dy_layout)?;
+        assert_eq!(y.len(), dy.len(), "a gradient of another size than its value");
         let mut dx = fresh(y.len());
         dx.par_chunks_mut(CHUNK)
             .zip(y.par_chunks(CHUNK).zip(dy.par_chunks(CHUNK)))

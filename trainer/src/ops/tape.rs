@@ -122,8 +122,13 @@ fn write_down(operation: Operation, output: Tensor) -> Result<Tensor> {
     RECORDING.with_borrow_mut(|tape| {
         let Some(tape) = tape else { bail!("{} was not recorded", operation.name()) };
         let inputs = operation.inputs();
-        // Constants beside the input (a bias's scale of ones) are the operation's own.
-        tape.check(&inputs[0], operation.name())?;
+        for (index, x) in inputs.iter().enumerate() {
+            // Beside the first input, what candle does not track either is a constant: a bias's scale of ones.
+            let may_be_constant = index > 0 && inputs.len() > 2 && !x.track_op();
+            if !may_be_constant {
+                tape.check(x, operation.name())?;
+            }
+        }
         if inputs.iter().any(|x| x.is_variable() || tape.tracked.contains(&x.id())) {
             tape.tracked.insert(output.id());
             tape.entries.push(Entry { operation, result: output.id(), output: Some(output.clone()) });
@@ -147,8 +152,12 @@ impl Tape {
     /// are freed on the way.
     ///
     /// # Errors
-    /// Those of the operations.
+    /// A gradient of another shape or type than the result; those of the operations.
     pub fn backward(self, y: &Tensor, dy: Tensor) -> Result<Gradients> {
+        if dy.dims() != y.dims() || dy.dtype() != y.dtype() {
+            let (is, expected) = ((dy.dims(), dy.dtype()), (y.dims(), y.dtype()));
+            bail!("the gradient is {is:?}, expected {expected:?} as the recording's result");
+        }
         let before = WANTED.replace(self.tracked);
         let (y, dy) = match self.views.get(&y.id()) {
             Some(result) => (*result, dy.permute((0, 2, 3, 1))?.contiguous()?),
@@ -169,7 +178,7 @@ fn way_back(entries: Vec<Entry>, y: TensorId, dy: Tensor) -> Result<Gradients> {
         // A sum hands one tensor to both terms: nobody may add to it in place.
         let [a, b, _] = &arrived;
         let is_shared = a.as_ref().zip(b.as_ref()).is_some_and(|(a, b)| same_memory(a, b))
-            || a.as_ref().is_some_and(|a| same_memory(a, &dy))
+            || arrived.iter().flatten().any(|dx| same_memory(dx, &dy))
             || dy.device().is_cuda();
         drop(dy);
         for (x, dx) in entry.operation.input_ids().into_iter().zip(arrived) {
@@ -253,7 +262,7 @@ impl Gradients {
     }
 }
 
-/// Whether two tensors are one storage, which cannot be locked for reading and writing at once.
+/// Whether two tensors are one storage: writing to one would change the other.
 fn same_memory(a: &Tensor, b: &Tensor) -> bool {
     std::ptr::eq(&raw const *a.storage_and_layout().0, &raw const *b.storage_and_layout().0)
 }
@@ -304,7 +313,7 @@ mod tests {
     use candle_core::Var;
 
     use super::super::reference::{close, flat, random};
-    use super::super::{Activation, ConvGeometry, add_relu, batch_norm_train, conv2d, gap, max_pool};
+    use super::super::{Activation, ConvGeometry, add, add_relu, batch_norm_train, conv2d, gap, max_pool};
     use super::*;
 
     const SAME: ConvGeometry = ConvGeometry { stride: 1, padding: [1; 4], groups: 1 };
@@ -351,6 +360,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_with_a_constant_leaves_the_gradient_it_passes_on_alone() {
+        let x = random(1, &[1, 2, 3, 3]);
+        let [v, w] = [2, 3].map(|seed| Var::from_tensor(&random(seed, &[1, 2, 3, 3])).unwrap());
+        // Gone back: y hands one gradient to v and to the sum below; w gets that one and, first, another.
+        let run = || add(&add(&add(&x, &w)?, &v)?, &w);
+        let (y, tape) = record(&x, run).unwrap();
+        let gradients = tape.backward(&y, y.ones_like().unwrap()).unwrap();
+        close(&flat(gradients.get(&v).unwrap()), &[1.0; 18], 0.0);
+        close(&flat(gradients.get(&w).unwrap()), &[2.0; 18], 0.0);
+    }
+
+    #[test]
     fn what_would_lose_a_gradient_is_refused() {
         let (x, vars) = (random(1, &[1, 2, 4, 4]), vars());
         let strange = || conv2d(&(conv2d(&x, &vars[0], SAME)? * 2.0)?, &vars[1], SAME);
@@ -360,6 +381,13 @@ mod tests {
         assert!(record(&x, last).err().unwrap().to_string().contains("the result"));
         let nested = || record(&x, || gap(&x)).map(|(y, _)| y);
         assert!(record(&x, nested).err().unwrap().to_string().contains("records already"));
+        let doubled = || add_relu(&conv2d(&x, &vars[0], SAME)?, &(conv2d(&x, &vars[0], SAME)? * 2.0)?);
+        assert!(record(&x, doubled).err().unwrap().to_string().contains("add_relu"));
+        let weight = || conv2d(&x, &(vars[0].as_tensor() * 2.0)?, SAME);
+        assert!(record(&x, weight).err().unwrap().to_string().contains("conv2d: [3, 2, 3, 3]"));
+        let (y, tape) = record(&x, || conv2d(&x, &vars[0], SAME)).unwrap();
+        let error = tape.backward(&y, random(1, &[1, 3, 4, 3])).err().unwrap().to_string();
+        assert!(error.contains("expected ([1, 3, 4, 4], F64)"), "{error}");
         // A failed recording leaves nothing behind.
         assert!(conv2d(&x, &vars[0], SAME).unwrap().track_op());
     }

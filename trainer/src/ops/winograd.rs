@@ -30,7 +30,7 @@ const BLOCK: usize = 256 * 1024;
 const TILES: usize = 192;
 /// Below so many channels the transforms cost more than the multiplications they save.
 const CHANNELS: usize = 16;
-/// Transformed weights of all partial sums of a weight gradient.
+/// Kernels of all partial sums of a weight gradient, where that leaves at least two.
 const SUMS: usize = 128 * 1024;
 
 /// A convolution in tiles.
