@@ -72,8 +72,9 @@ mod gpu {
                         let upload = uploads.send(&batch.images).map_err(|error| of_batch(&batch, error))?;
                         Ok((upload, batch))
                     });
-                    // Whoever wanted the batches may be gone.
-                    if sender.send(sent).is_err() {
+                    // Whoever wanted the batches may be gone; after a failure nobody wants another.
+                    let is_last = sent.is_err();
+                    if sender.send(sent).is_err() || is_last {
                         break;
                     }
                 }

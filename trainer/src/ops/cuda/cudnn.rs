@@ -190,6 +190,10 @@ macro_rules! pass {
                 if let Some(choice) = self.$choice {
                     return Ok(choice.workspace);
                 }
+                // Another pass may have left the descriptor with its own choice.
+                let math = wanted_math(geometry.is_half);
+                // SAFETY: the descriptor is alive.
+                unsafe { result::set_convolution_math_type(self.conv, math)? };
                 // SAFETY: numbers and enumerations of which 0 is a value; cuDNN fills in as many as it counts.
                 let mut found: [$perf; 10] = unsafe { std::mem::zeroed() };
                 let mut count = 0;
@@ -202,14 +206,17 @@ macro_rules! pass {
                         && perf.determinism == sys::cudnnDeterminism_t::CUDNN_DETERMINISTIC
                         && perf.memory <= MOST_WORKSPACE
                 };
-                let math = wanted_math(geometry.is_half);
                 let is_exact = math == sys::cudnnMathType_t::CUDNN_FMA_MATH;
                 let choice = match found[..count as usize].iter().find(is_usable) {
-                    Some(perf) => Choice {
+                    Some(perf) if is_exact && perf.mathType != math => Choice {
                         algorithm: perf.algo,
-                        workspace: perf.memory,
-                        math: if is_exact { math } else { perf.mathType },
+                        // SAFETY: handle and descriptors are alive.
+                        workspace: unsafe { $workspace(handle, $(self.$of),+, perf.algo) }?,
+                        math,
                     },
+                    Some(perf) => {
+                        Choice { algorithm: perf.algo, workspace: perf.memory, math: perf.mathType }
+                    }
                     // Not recommended, but of fixed order and made for every geometry.
                     None => Choice {
                         algorithm: $usual,

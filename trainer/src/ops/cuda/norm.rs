@@ -1,6 +1,6 @@
 //! A line a channel, with the activation after it: batch normalisation, scale and shift.
 
-use candle_core::{DType, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var, bail};
 
 use super::super::activation::Activation;
 use super::super::norm::BatchNormOutput;
@@ -61,9 +61,14 @@ pub(in super::super) fn scale_shift(
 /// `running = (1 - momentum) running + momentum batch`, in place.
 pub(in super::super) fn move_running(running: &Var, batch: &Tensor, momentum: f64) -> Result<()> {
     let channels = count("move_running", running.elem_count())?;
+    // Kept until the launch: a strided one is a copy.
+    let batch = single("move_running", "the batch's statistic", batch)?.values;
+    if running.dtype() != DType::F32 || running.dims() != batch.dims() {
+        bail!("move_running: {:?} of {:?} for {:?}", running.dims(), running.dtype(), batch.dims());
+    }
     let args = [
         Arg::Address(address_of(running)?),
-        Arg::Address(address_of(&batch.contiguous()?)?),
+        Arg::Address(address_of(&batch)?),
         Arg::Float(momentum as f32),
         Arg::Count(channels),
     ];

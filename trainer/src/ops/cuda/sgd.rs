@@ -1,6 +1,6 @@
 //! Gradient descent over all parameters in one launch.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 use super::super::sgd::Update;
 use super::launch::{Arg, Grid, SGD, count, launch};
@@ -9,7 +9,7 @@ use super::memory::{address_of, cuda};
 /// Values that a block takes.
 const CHUNK: usize = 16 * 1024;
 
-/// One step of every update; sizes and types were checked.
+/// One step of every update; sizes were checked.
 pub(in super::super) fn sgd_steps(updates: &[Update]) -> Result<()> {
     let Some(first) = updates.first() else { return Ok(()) };
     let is_alike = |update: &Update| {
@@ -24,6 +24,9 @@ pub(in super::super) fn sgd_steps(updates: &[Update]) -> Result<()> {
         updates.iter().map(|update| update.gradient.contiguous()).collect::<Result<_>>()?;
     let (mut table, mut starts) = (Vec::new(), Vec::new());
     for (index, (update, gradient)) in updates.iter().zip(&gradients).enumerate() {
+        if [update.param.dtype(), update.velocity.dtype(), gradient.dtype()] != [DType::F32; 3] {
+            bail!("sgd_steps: a gradient is {:?}, expected F32 on a GPU as all parameters", gradient.dtype());
+        }
         let length = count("sgd_steps", update.param.elem_count())? as usize;
         let bits = |value: f64| u64::from((value as f32).to_bits());
         // The kernel's structure: three addresses, a length, two f32.

@@ -75,8 +75,9 @@ impl Uploads {
     /// A slot of room for `len` values.
     fn slot(&mut self, len: usize) -> Result<Slot> {
         if self.made < SLOTS {
+            let slot = self.new_slot(len)?;
             self.made += 1;
-            return self.new_slot(len);
+            return Ok(slot);
         }
         match self.free.recv() {
             Ok(slot) if slot.gpu.len() >= len => Ok(slot),

@@ -193,8 +193,9 @@ __device__ void line_gradient(const T *x, const T *dy, T *dx, const float *scale
         for (int v = 0; v < V; v++) {
             const float value = wide(values.at[v]);
             const float dz = passed(wide(gradients.at[v]), fmaf(value, a.at[v], b.at[v]), low, high);
-            results.at[v] =
-                narrow<T>(a.at[v] * (dz - offset.at[v] - slope.at[v] * (value - centre.at[v])));
+            // Without terms nothing is taken off: 0 times an infinite value would be NaN.
+            const float inner = terms ? dz - offset.at[v] - slope.at[v] * (value - centre.at[v]) : dz;
+            results.at[v] = narrow<T>(a.at[v] * inner);
         }
         store<T, V>(dx + at, results);
     }
