@@ -11,10 +11,10 @@ use super::window::{LANES, Phases, SLACK, fill_phases};
 /// Floats of a block of columns: half a megabyte, to stay in a core's second cache.
 const BLOCK: usize = 128 * 1024;
 
-/// Consecutive pictures, or some rows of one, whose columns go into one product.
+/// Consecutive pictures, or some rows of one, whose columns or tiles go into one product.
 pub(super) struct Block {
     pub pictures: Range<usize>,
-    /// Rows of window positions.
+    /// Rows of window positions, or of tiles.
     pub rows: Range<usize>,
 }
 

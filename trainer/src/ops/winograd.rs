@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::columns::Block;
 use super::conv::Conv;
 use super::product::{Matrix, write_product};
 use super::simd::widest;
@@ -40,12 +41,6 @@ pub(super) struct Winograd {
     input: Window,
     /// The 2x2 outputs of the tiles, as windows over the output.
     output: Window,
-}
-
-/// Tiles that go into one product: consecutive pictures, or some rows of tiles of one.
-struct Block {
-    pictures: Range<usize>,
-    rows: Range<usize>,
 }
 
 /// Transformed values of one side, all the taps of a block.

@@ -41,7 +41,7 @@ class Engine:
     """A program that does a round of steps for every line it reads."""
 
     def __init__(self, check, name, case):
-        python = [check.args.python, str(HERE / "torch_steps.py")]
+        python = [check.args.python, str(HERE / "train.py"), "--channels-last"]
         starts = {
             "fieldmark": [str(HERE / "run"), "train"],
             "PyTorch eager": python,

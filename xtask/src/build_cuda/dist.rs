@@ -19,7 +19,7 @@ const CHECK: [(&str, &str); 4] = [
     ("gpu-check", include_str!("gpu_check.py")),
     ("check_programs.py", include_str!("check_programs.py")),
     ("check_speed.py", include_str!("check_speed.py")),
-    ("torch_steps.py", include_str!("torch_steps.py")),
+    ("train.py", include_str!("../../../trainer/benches/train.py")),
 ];
 
 /// What the trainer may weigh at most.
