@@ -25,6 +25,7 @@ use crate::program::birds;
 
 const NETWORK: NetworkConfig = NetworkConfig {
     backbone: Backbone::Tiny,
+    convention: None,
     class_layer: ClassLayer::Project { stride: 8 },
     xi: 3,
     head: HeadKind::GroupMean,
@@ -36,6 +37,7 @@ fn config(network: &NetworkConfig, side: u32) -> Config {
         seed: 3,
         split: SplitRule::default(),
         network: network.clone(),
+        pretrained: None,
         side,
         resize: fieldmark::ResizeRule::Pad,
         augment: Augment::default(),
@@ -49,6 +51,7 @@ fn config(network: &NetworkConfig, side: u32) -> Config {
         optim: OptimConfig {
             rate: 0.1,
             head_factor: 1.0,
+            head_first_epochs: 0.0,
             momentum: 0.9,
             nesterov: false,
             weight_decay: 0.0,

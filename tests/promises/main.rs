@@ -23,3 +23,4 @@ mod resume;
 mod stock_candle;
 mod stopped;
 mod threads;
+mod weights;

@@ -6,7 +6,7 @@ use fieldmark_trainer::backbone::Backbone;
 use fieldmark_trainer::config::LossConfig;
 use fieldmark_trainer::mc_loss::{Keep, Weights};
 use fieldmark_trainer::network::{ClassLayer, NetworkConfig, build};
-use fieldmark_trainer::optim::{OptimConfig, Schedule, Sgd};
+use fieldmark_trainer::optim::{OptimConfig, Rates, Schedule, Sgd};
 use fieldmark_trainer::random::stream;
 use fieldmark_trainer::train::losses;
 use rand::RngExt;
@@ -19,6 +19,7 @@ const CLASSES: usize = 4;
 fn trained(backbone: Backbone, stride: usize, threads: usize) -> Vec<u32> {
     let config = NetworkConfig {
         backbone,
+        convention: None,
         class_layer: ClassLayer::Project { stride },
         xi: 3,
         head: HeadKind::GroupMean,
@@ -30,6 +31,7 @@ fn trained(backbone: Backbone, stride: usize, threads: usize) -> Vec<u32> {
     let mut sgd = Sgd::new(OptimConfig {
         rate: 0.05,
         head_factor: 1.0,
+        head_first_epochs: 0.0,
         momentum: 0.9,
         nesterov: true,
         weight_decay: 1e-4,
@@ -44,7 +46,12 @@ fn trained(backbone: Backbone, stride: usize, threads: usize) -> Vec<u32> {
     pool.install(|| {
         for _ in 0..3 {
             let losses = losses(&network, &images, &labels, &loss, mc.mu, &mut rng).unwrap();
-            sgd.step(&network.params, &losses.backward(&network).unwrap(), 0.05).unwrap();
+            sgd.step(
+                &network.params,
+                &losses.backward(&network).unwrap(),
+                Rates { backbone: 0.05, head: 0.05 },
+            )
+            .unwrap();
         }
     });
     let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();

@@ -21,7 +21,7 @@ use fieldmark_trainer::device::{self, Kind};
 use fieldmark_trainer::mc_loss::{Keep, Weights};
 use fieldmark_trainer::network::{self, ClassLayer, Network, NetworkConfig};
 use fieldmark_trainer::ops::keep_freed_memory;
-use fieldmark_trainer::optim::{OptimConfig, Schedule, Sgd};
+use fieldmark_trainer::optim::{OptimConfig, Rates, Schedule, Sgd};
 use fieldmark_trainer::random::stream;
 use fieldmark_trainer::train::losses;
 use rand::RngExt;
@@ -103,6 +103,7 @@ impl Training {
         let class_layer = ClassLayer::Project { stride: 32 };
         let config = NetworkConfig {
             backbone: args.backbone,
+            convention: None,
             class_layer,
             xi: 3,
             head: HeadKind::GroupMean,
@@ -127,6 +128,7 @@ impl Training {
         let sgd = Sgd::new(OptimConfig {
             rate: 0.01,
             head_factor: 1.0,
+            head_first_epochs: 0.0,
             momentum: 0.9,
             nesterov: true,
             weight_decay: 1e-4,
@@ -143,7 +145,11 @@ impl Training {
             self.done += 1;
             let mut rng = stream(&[1, self.done]);
             let losses = losses(&self.network, &self.images, &self.labels, &config, mc.mu, &mut rng)?;
-            self.sgd.step(&self.network.params, &losses.backward(&self.network)?, 0.01)?;
+            self.sgd.step(
+                &self.network.params,
+                &losses.backward(&self.network)?,
+                Rates { backbone: 0.01, head: 0.01 },
+            )?;
         }
         // A GPU was only told what to do.
         self.device.synchronize()?;

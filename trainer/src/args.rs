@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fieldmark::frame::ResizeRule;
 use fieldmark::head::HeadKind;
-use fieldmark_trainer::backbone::Backbone;
+use fieldmark_trainer::backbone::{Backbone, Convention};
 use fieldmark_trainer::batch::{Augment, Crop, Sampling};
 use fieldmark_trainer::config::{Config, LossConfig, Precision};
 use fieldmark_trainer::dataset::{GroupBy, SplitRule};
@@ -15,7 +15,9 @@ use fieldmark_trainer::export::WeightType;
 use fieldmark_trainer::mc_loss::{Keep, Weights};
 use fieldmark_trainer::network::{ClassLayer, NetworkConfig};
 use fieldmark_trainer::optim::{OptimConfig, Schedule};
+use fieldmark_trainer::recipe::Recipe;
 use fieldmark_trainer::synth::{SPECIES, SynthConfig};
+use fieldmark_trainer::weights::Misfit;
 
 /// Trains classifiers for look-alikes with MC-Loss and exports them for the board.
 #[derive(Parser)]
@@ -37,6 +39,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Write the board's model file, after the board's own engine has agreed with the trainer
     Export(ExportArgs),
+    /// Rewrite pretrained weights as one safetensors file that says what they are
+    Weights(WeightsArgs),
 }
 
 /// `synth`.
@@ -101,6 +105,28 @@ pub struct ExportArgs {
     pub pictures: usize,
 }
 
+/// `weights`.
+#[derive(Args)]
+pub struct WeightsArgs {
+    /// Safetensors, a .pth of either form, or an ONNX file with weights inside
+    pub file: PathBuf,
+    /// Whose weights they are
+    #[arg(long)]
+    pub backbone: Backbone,
+    /// What they expect of the first layers, where the file does not tell
+    #[arg(long, value_enum)]
+    pub convention: Option<ConventionArg>,
+    /// Where they are from
+    #[arg(long, default_value = "")]
+    pub source: String,
+    /// Under which licence
+    #[arg(long, default_value = "")]
+    pub licence: String,
+    /// The file to write
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
 /// `train`.
 #[derive(Args)]
 pub struct TrainArgs {
@@ -122,32 +148,48 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 
-    /// Network below the class-aligned layer: tiny, vgg16, resnet18 or 50, or a mobile one
-    #[arg(long, default_value_t = Backbone::Tiny, help = "Network below the class-aligned layer: tiny, vgg16, \
-        resnet18, resnet50, mobilenet_v2, efficientnet_lite0")]
-    pub backbone: Backbone,
+    /// What everything below defaults to [default: photos with --weights, else scratch]
+    #[arg(long, value_enum)]
+    pub recipe: Option<RecipeArg>,
+    /// Pretrained weights of the backbone: safetensors, or a .pth of either form
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// What the weights expect of the first layers, where their file does not tell
+    #[arg(long, value_enum, requires = "weights")]
+    pub convention: Option<ConventionArg>,
+    /// Tensors that may be left without a partner
+    #[arg(long, value_enum, requires = "weights", value_delimiter = ',')]
+    pub allow: Vec<MisfitArg>,
+
+    /// Network below the class-aligned layer
+    #[arg(
+        long,
+        help = "Network below the class-aligned layer: tiny, vgg16, vgg16_plain, resnet18, resnet50, \
+        mobilenet_v2, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2"
+    )]
+    pub backbone: Option<Backbone>,
     /// How class-aligned channels are made
-    #[arg(long, value_enum, default_value_t = ClassLayerArg::Project)]
-    pub class_layer: ClassLayerArg,
-    /// Input pixels a map cell, for `project` [default: 8 for tiny, else 16]
+    #[arg(long, value_enum)]
+    pub class_layer: Option<ClassLayerArg>,
+    /// Input pixels a map cell, for `project`
     #[arg(long)]
     pub stride: Option<usize>,
     /// Class-aligned channels a class
-    #[arg(long, default_value_t = 3)]
-    pub xi: usize,
+    #[arg(long)]
+    pub xi: Option<usize>,
     /// How a class's score is made of the maps
-    #[arg(long, value_enum, default_value_t = HeadArg::Group)]
-    pub head: HeadArg,
+    #[arg(long, value_enum)]
+    pub head: Option<HeadArg>,
     /// Dropout before the head, 0..1
-    #[arg(long, default_value_t = 0.0)]
-    pub dropout: f32,
+    #[arg(long)]
+    pub dropout: Option<f32>,
 
-    /// Input side in pixels [default: 160 for tiny, else 128]
+    /// Input side in pixels
     #[arg(long)]
     pub side: Option<u32>,
     /// How a picture becomes the square input
-    #[arg(long, value_enum, default_value_t = ResizeArg::Squash)]
-    pub resize: ResizeArg,
+    #[arg(long, value_enum)]
+    pub resize: Option<ResizeArg>,
     /// Share of the training pictures held out to choose the best epoch
     #[arg(long, default_value_t = 0.15)]
     pub validation: f64,
@@ -161,58 +203,61 @@ pub struct TrainArgs {
     #[arg(long)]
     pub balanced: bool,
     /// Smallest share of the picture that a training crop shows, 0..1; 1 shows the whole
-    #[arg(long, default_value_t = 0.6)]
-    pub crop: f32,
+    #[arg(long)]
+    pub crop: Option<f32>,
     /// Instead of cropping, shift training pictures by up to this share of the side, 0..1
     #[arg(long, conflicts_with = "crop")]
     pub shift: Option<f32>,
     /// How often a training picture is mirrored, 0..1; 0 where left and right matter (text, coins)
-    #[arg(long, default_value_t = 0.5)]
-    pub flip: f64,
+    #[arg(long)]
+    pub flip: Option<f64>,
     /// How far brightness, contrast and saturation vary, 0..1
-    #[arg(long, default_value_t = 0.2)]
-    pub jitter: f32,
+    #[arg(long)]
+    pub jitter: Option<f32>,
 
     /// Passes over the training pictures
-    #[arg(long, default_value_t = 60)]
-    pub epochs: usize,
+    #[arg(long)]
+    pub epochs: Option<usize>,
     /// Pictures a step
-    #[arg(long, default_value_t = 32)]
-    pub batch: usize,
+    #[arg(long)]
+    pub batch: Option<usize>,
     /// Peak learning rate of the backbone
-    #[arg(long, default_value_t = 0.1)]
-    pub rate: f64,
+    #[arg(long)]
+    pub rate: Option<f64>,
     /// Class-aligned layer and head learn this many times faster
-    #[arg(long, default_value_t = 1.0)]
-    pub head_factor: f64,
+    #[arg(long)]
+    pub head_factor: Option<f64>,
+    /// Epochs in which only they learn
+    #[arg(long)]
+    pub head_first: Option<f64>,
     /// L2 decay of weights
-    #[arg(long, default_value_t = 5e-4)]
-    pub weight_decay: f64,
+    #[arg(long)]
+    pub weight_decay: Option<f64>,
     /// Epochs in which the rate rises
-    #[arg(long, default_value_t = 1.0)]
-    pub warm_up: f64,
+    #[arg(long)]
+    pub warm_up: Option<f64>,
     /// How the rate falls
-    #[arg(long, value_enum, default_value_t = ScheduleArg::Cosine)]
-    pub schedule: ScheduleArg,
+    #[arg(long, value_enum)]
+    pub schedule: Option<ScheduleArg>,
     /// Stop after this many epochs without a better validation accuracy
     #[arg(long)]
     pub patience: Option<usize>,
 
     /// Weight of MC-Loss beside the cross-entropy
-    #[arg(long, default_value_t = 1.0)]
-    pub mu: f64,
+    #[arg(long)]
+    pub mu: Option<f64>,
     /// Weight of diversity inside MC-Loss
-    #[arg(long, default_value_t = 0.5)]
-    pub lambda: f64,
+    #[arg(long)]
+    pub lambda: Option<f64>,
     /// Channels a class that the CWA mask keeps [default: half, rounded up]
     #[arg(long)]
     pub keep: Option<usize>,
     /// Epochs in which mu rises
-    #[arg(long, default_value_t = 0.0)]
-    pub mu_warm_up: f64,
+    #[arg(long)]
+    pub mu_warm_up: Option<f64>,
     /// Share of the target spread over all classes
-    #[arg(long, default_value_t = 0.0)]
-    pub label_smoothing: f64,
+    #[arg(long)]
+    pub label_smoothing: Option<f64>,
 
     /// Save the state every so many steps, as well as after each epoch
     #[arg(long)]
@@ -315,13 +360,83 @@ impl From<WeightArg> for WeightType {
     }
 }
 
+/// `--recipe`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RecipeArg {
+    /// From random weights, on a small processor
+    Scratch,
+    /// From ImageNet's weights, for 20 to 200 photos a class
+    Photos,
+    /// The authors' VGG-16 from random weights
+    PaperScratch,
+    /// The authors' ResNet-50 from ImageNet's weights
+    PaperFinetune,
+}
+
+/// `--convention`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConventionArg {
+    /// ImageNet's mean and deviation, as many zeros on every side
+    Imagenet,
+    /// (x - 127) / 128, SAME padding
+    Tensorflow,
+    /// (x - 127.5) / 127.5, SAME padding
+    TimmTf,
+    /// The mean subtracted, blue first
+    Caffe,
+}
+
+/// `--allow`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MisfitArg {
+    /// Parameters that the file lacks
+    Missing,
+    /// Tensors that no layer has
+    Unexpected,
+    /// Tensors of another shape
+    Misshapen,
+}
+
+impl From<RecipeArg> for Recipe {
+    fn from(arg: RecipeArg) -> Recipe {
+        match arg {
+            RecipeArg::Scratch => Recipe::Scratch,
+            RecipeArg::Photos => Recipe::Photos,
+            RecipeArg::PaperScratch => Recipe::PaperScratch,
+            RecipeArg::PaperFinetune => Recipe::PaperFinetune,
+        }
+    }
+}
+
+impl From<ConventionArg> for Convention {
+    fn from(arg: ConventionArg) -> Convention {
+        match arg {
+            ConventionArg::Imagenet => Convention::Imagenet,
+            ConventionArg::Tensorflow => Convention::Tensorflow,
+            ConventionArg::TimmTf => Convention::TimmTf,
+            ConventionArg::Caffe => Convention::Caffe,
+        }
+    }
+}
+
+impl From<MisfitArg> for Misfit {
+    fn from(arg: MisfitArg) -> Misfit {
+        match arg {
+            MisfitArg::Missing => Misfit::Missing,
+            MisfitArg::Unexpected => Misfit::Unexpected,
+            MisfitArg::Misshapen => Misfit::Misshapen,
+        }
+    }
+}
+
 impl TrainArgs {
-    /// What was typed, with the defaults that depend on each other.
+    /// The recipe, changed as was typed; the pretrained weights are still to be read.
     pub fn config(&self) -> Config {
-        let is_tiny = self.backbone == Backbone::Tiny;
-        // Enough for training from scratch, and what two cores can do.
-        let side = self.side.unwrap_or(if is_tiny { 160 } else { 128 });
-        let stride = self.stride.unwrap_or(if is_tiny { 8 } else { 16 });
+        let default = if self.weights.is_some() { RecipeArg::Photos } else { RecipeArg::Scratch };
+        let mut base = Recipe::from(self.recipe.unwrap_or(default)).config();
+        if self.backbone.is_some_and(|backbone| backbone != base.network.backbone) {
+            base = for_another_backbone(base);
+        }
         Config {
             seed: self.seed,
             split: SplitRule {
@@ -330,74 +445,119 @@ impl TrainArgs {
                 test: self.test,
                 group: self.group_by.map(GroupBy::Prefix),
             },
-            network: self.network(stride),
-            side,
-            resize: match self.resize {
-                ResizeArg::Squash => ResizeRule::Squash,
-                ResizeArg::Crop => ResizeRule::Crop,
-                ResizeArg::Pad => ResizeRule::Pad,
-            },
-            augment: self.augment(),
-            sampling: if self.balanced { Sampling::Balanced } else { Sampling::Uniform },
+            network: self.network(&base.network),
+            pretrained: None,
+            side: self.side.unwrap_or(base.side),
+            resize: self.resize.map_or(base.resize, ResizeRule::from),
+            augment: self.augment(&base.augment),
+            sampling: if self.balanced { Sampling::Balanced } else { base.sampling },
             loss: LossConfig {
-                mc: Weights { mu: self.mu, lambda: self.lambda },
-                keep: self.keep.map_or(Keep::Half, Keep::Count),
-                mu_warm_up_epochs: self.mu_warm_up,
-                label_smoothing: self.label_smoothing,
+                mc: Weights {
+                    mu: self.mu.unwrap_or(base.loss.mc.mu),
+                    lambda: self.lambda.unwrap_or(base.loss.mc.lambda),
+                },
+                keep: self.keep.map_or(base.loss.keep, Keep::Count),
+                mu_warm_up_epochs: self.mu_warm_up.unwrap_or(base.loss.mu_warm_up_epochs),
+                label_smoothing: self.label_smoothing.unwrap_or(base.loss.label_smoothing),
             },
-            optim: self.optim(),
-            batch: self.batch,
-            epochs: self.epochs,
+            optim: self.optim(base.optim),
+            batch: self.batch.unwrap_or(base.batch),
+            epochs: self.epochs.unwrap_or(base.epochs),
             patience: self.patience,
             precision: self.precision.into(),
         }
     }
 
-    fn network(&self, stride: usize) -> NetworkConfig {
+    fn network(&self, base: &NetworkConfig) -> NetworkConfig {
+        let class_layer = match (self.class_layer, self.stride, base.class_layer) {
+            (None | Some(ClassLayerArg::Project), Some(stride), _) => ClassLayer::Project { stride },
+            (None, None, class_layer) => class_layer,
+            (Some(ClassLayerArg::Project), None, ClassLayer::Project { stride }) => {
+                ClassLayer::Project { stride }
+            }
+            (Some(ClassLayerArg::Project), None, _) => ClassLayer::Project { stride: 16 },
+            (Some(ClassLayerArg::Native), ..) => ClassLayer::Native,
+            (Some(ClassLayerArg::Allot), ..) => ClassLayer::Allot,
+        };
         NetworkConfig {
-            backbone: self.backbone,
-            class_layer: match self.class_layer {
-                ClassLayerArg::Project => ClassLayer::Project { stride },
-                ClassLayerArg::Native => ClassLayer::Native,
-                ClassLayerArg::Allot => ClassLayer::Allot,
-            },
-            xi: self.xi,
-            head: match self.head {
-                HeadArg::Group => HeadKind::GroupMean,
-                HeadArg::GroupMax => HeadKind::GroupMax,
-                HeadArg::Linear => HeadKind::Linear,
-            },
-            dropout: self.dropout,
+            backbone: self.backbone.unwrap_or(base.backbone),
+            convention: None,
+            class_layer,
+            xi: self.xi.unwrap_or(base.xi),
+            head: self.head.map_or(base.head, HeadKind::from),
+            dropout: self.dropout.unwrap_or(base.dropout),
         }
     }
 
-    fn augment(&self) -> Augment {
-        let crop = match self.shift {
-            Some(by) => Crop::Shifted { by },
-            None if self.crop >= 1.0 => Crop::Whole,
-            None => Crop::Part { area: [self.crop, 1.0], ratio: [0.85, 1.18] },
+    fn augment(&self, base: &Augment) -> Augment {
+        let crop = match (self.shift, self.crop) {
+            (Some(by), _) => Crop::Shifted { by },
+            (None, Some(1.0..)) => Crop::Whole,
+            (None, Some(least)) => Crop::Part { area: [least, 1.0], ratio: ratio(base.crop) },
+            (None, None) => base.crop,
         };
         Augment {
             crop,
-            flip: self.flip,
-            brightness: self.jitter,
-            contrast: self.jitter,
-            saturation: self.jitter,
+            flip: self.flip.unwrap_or(base.flip),
+            brightness: self.jitter.unwrap_or(base.brightness),
+            contrast: self.jitter.unwrap_or(base.contrast),
+            saturation: self.jitter.unwrap_or(base.saturation),
         }
     }
 
-    fn optim(&self) -> OptimConfig {
+    fn optim(&self, base: OptimConfig) -> OptimConfig {
         OptimConfig {
-            rate: self.rate,
-            head_factor: self.head_factor,
-            momentum: 0.9,
-            nesterov: true,
-            weight_decay: self.weight_decay,
-            warm_up_epochs: self.warm_up,
+            rate: self.rate.unwrap_or(base.rate),
+            head_factor: self.head_factor.unwrap_or(base.head_factor),
+            head_first_epochs: self.head_first.unwrap_or(base.head_first_epochs),
+            weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
+            warm_up_epochs: self.warm_up.unwrap_or(base.warm_up_epochs),
             schedule: match self.schedule {
-                ScheduleArg::Cosine => Schedule::Cosine,
-                ScheduleArg::Step => Schedule::Step { at: vec![0.5, 0.75], factor: 0.1 },
+                Some(ScheduleArg::Cosine) => Schedule::Cosine,
+                Some(ScheduleArg::Step) => Schedule::Step { at: vec![0.5, 0.75], factor: 0.1 },
+                None => base.schedule,
             },
+            ..base
+        }
+    }
+}
+
+/// `tiny` keeps fine maps of large pictures; what two cores can do with another network from random weights is less.
+fn for_another_backbone(base: Config) -> Config {
+    if base.network.backbone != Backbone::Tiny {
+        return base;
+    }
+    let network = NetworkConfig { class_layer: ClassLayer::Project { stride: 16 }, ..base.network };
+    Config { network, side: 128, ..base }
+}
+
+/// Width over height of a training crop.
+fn ratio(crop: Crop) -> [f32; 2] {
+    match crop {
+        Crop::Part { ratio, .. } => ratio,
+        Crop::Whole | Crop::Shifted { .. } => match Augment::default().crop {
+            Crop::Part { ratio, .. } => ratio,
+            Crop::Whole | Crop::Shifted { .. } => [1.0, 1.0],
+        },
+    }
+}
+
+impl From<ResizeArg> for ResizeRule {
+    fn from(arg: ResizeArg) -> ResizeRule {
+        match arg {
+            ResizeArg::Squash => ResizeRule::Squash,
+            ResizeArg::Crop => ResizeRule::Crop,
+            ResizeArg::Pad => ResizeRule::Pad,
+        }
+    }
+}
+
+impl From<HeadArg> for HeadKind {
+    fn from(arg: HeadArg) -> HeadKind {
+        match arg {
+            HeadArg::Group => HeadKind::GroupMean,
+            HeadArg::GroupMax => HeadKind::GroupMax,
+            HeadArg::Linear => HeadKind::Linear,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Backbones, each written once, as layers named as torchvision (`efficientnet_lite0`: timm) names them.
 //!
 //! A backbone is a list of blocks: the places where it can be cut. [`trunk`] cuts one for a class-aligned
-//! layer, [`classifier`] completes one to the ImageNet classifier that was published.
+//! layer, [`classifier`] completes one to the ImageNet classifier that was published. Published weights of one
+//! architecture differ in what they take and how they pad; [`conventional`] rewrites the layers for them.
 
 mod inverted;
 mod plain;
@@ -23,6 +24,9 @@ pub enum Backbone {
     /// VGG-16 with batch normalisation (Simonyan and Zisserman 2015).
     #[serde(rename = "vgg16")]
     Vgg16,
+    /// VGG-16 as it was first published, without batch normalisation.
+    #[serde(rename = "vgg16_plain")]
+    Vgg16Plain,
     /// ResNet-18 (He et al. 2016).
     #[serde(rename = "resnet18")]
     Resnet18,
@@ -35,6 +39,27 @@ pub enum Backbone {
     /// EfficientNet-Lite0 as `TensorFlow` trained it: SAME padding, ReLU6, no squeeze and excitation.
     #[serde(rename = "efficientnet_lite0")]
     EfficientnetLite0,
+    /// EfficientNet-Lite1: deeper; made for pictures of 240 pixels.
+    #[serde(rename = "efficientnet_lite1")]
+    EfficientnetLite1,
+    /// EfficientNet-Lite2: deeper and wider; made for pictures of 260 pixels.
+    #[serde(rename = "efficientnet_lite2")]
+    EfficientnetLite2,
+}
+
+/// What weights of a published network expect of its first layers. Weights of one mean little under another:
+/// ignoring the padding costs EfficientNet-Lite0 5 points on ImageNet, the wrong normalisation 10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Convention {
+    /// torchvision's and timm's own: ImageNet's mean and deviation, as many zeros on every side.
+    Imagenet,
+    /// `TensorFlow`'s EfficientNet-Lite: `(x - 127) / 128`, SAME padding.
+    Tensorflow,
+    /// timm's `tf_` networks: `(x - 127.5) / 127.5`, SAME padding.
+    TimmTf,
+    /// Caffe's VGG: the mean subtracted. Its first convolution takes blue first; [`weights`](crate::weights) turns it.
+    Caffe,
 }
 
 /// Where a backbone ends.
@@ -72,6 +97,14 @@ pub enum BackboneError {
         /// What was asked for.
         width: usize,
     },
+    /// Weights of another network's kind.
+    #[error("{backbone} has no weights of the convention {convention:?}; it is for {}", .convention.networks())]
+    Convention {
+        /// Which.
+        backbone: Backbone,
+        /// What was asked for.
+        convention: Convention,
+    },
     /// No such backbone.
     #[error("there is no backbone {name:?}; there are {}", list(&Backbone::ALL))]
     Name {
@@ -86,13 +119,16 @@ fn list(items: &[impl fmt::Display]) -> String {
 
 impl Backbone {
     /// All of them.
-    pub const ALL: [Backbone; 6] = [
+    pub const ALL: [Backbone; 9] = [
         Backbone::Tiny,
         Backbone::Vgg16,
+        Backbone::Vgg16Plain,
         Backbone::Resnet18,
         Backbone::Resnet50,
         Backbone::MobilenetV2,
         Backbone::EfficientnetLite0,
+        Backbone::EfficientnetLite1,
+        Backbone::EfficientnetLite2,
     ];
 
     /// As torchvision or timm call it.
@@ -100,10 +136,13 @@ impl Backbone {
         match self {
             Backbone::Tiny => "tiny",
             Backbone::Vgg16 => "vgg16",
+            Backbone::Vgg16Plain => "vgg16_plain",
             Backbone::Resnet18 => "resnet18",
             Backbone::Resnet50 => "resnet50",
             Backbone::MobilenetV2 => "mobilenet_v2",
             Backbone::EfficientnetLite0 => "efficientnet_lite0",
+            Backbone::EfficientnetLite1 => "efficientnet_lite1",
+            Backbone::EfficientnetLite2 => "efficientnet_lite2",
         }
     }
 }
@@ -147,6 +186,68 @@ pub fn trunk(backbone: Backbone, cut: Cut) -> Result<Vec<Layer>, BackboneError> 
     Ok(blocks[..=last].concat())
 }
 
+/// `layers` of `backbone` as weights of `convention` expect them: normalisation and padding.
+///
+/// # Errors
+/// The backbone never had such weights.
+pub fn conventional(
+    layers: Vec<Layer>,
+    backbone: Backbone,
+    convention: Convention,
+) -> Result<Vec<Layer>, BackboneError> {
+    if !convention.fits(backbone) {
+        return Err(BackboneError::Convention { backbone, convention });
+    }
+    Ok(layers.into_iter().map(|layer| convention.applied(layer)).collect())
+}
+
+impl Convention {
+    fn fits(self, backbone: Backbone) -> bool {
+        let is_lite = matches!(
+            backbone,
+            Backbone::EfficientnetLite0 | Backbone::EfficientnetLite1 | Backbone::EfficientnetLite2
+        );
+        match self {
+            Convention::Imagenet => backbone != Backbone::Tiny,
+            Convention::Tensorflow | Convention::TimmTf => is_lite,
+            Convention::Caffe => backbone == Backbone::Vgg16Plain,
+        }
+    }
+
+    fn networks(self) -> &'static str {
+        match self {
+            Convention::Imagenet => "torchvision's and timm's networks",
+            Convention::Tensorflow | Convention::TimmTf => "efficientnet_lite0 to 2",
+            Convention::Caffe => "vgg16_plain",
+        }
+    }
+
+    fn applied(self, layer: Layer) -> Layer {
+        match layer {
+            Layer::Normalise { .. } => self.normalisation(),
+            Layer::Conv(conv) if self == Convention::Imagenet && conv.padding == Padding::Same => {
+                let padding = Padding::Explicit(conv.kernel[0] / 2);
+                Layer::Conv(Conv { padding, ..conv })
+            }
+            Layer::Residual { body, shortcut } => {
+                let [body, shortcut] = [body, shortcut]
+                    .map(|layers| layers.into_iter().map(|layer| self.applied(layer)).collect());
+                Layer::Residual { body, shortcut }
+            }
+            other => other,
+        }
+    }
+
+    fn normalisation(self) -> Layer {
+        match self {
+            Convention::Imagenet => imagenet(),
+            Convention::Tensorflow => Layer::Normalise { mean: [127.0; 3], std: [128.0; 3] },
+            Convention::TimmTf => Layer::Normalise { mean: [127.5; 3], std: [127.5; 3] },
+            Convention::Caffe => Layer::Normalise { mean: [123.68, 116.779, 103.939], std: [1.0; 3] },
+        }
+    }
+}
+
 /// The stride of the maps after each block.
 fn strides(blocks: &[Vec<Layer>]) -> Vec<usize> {
     let so_far = |product: &mut usize, block: &Vec<Layer>| {
@@ -163,7 +264,7 @@ pub fn classifier(backbone: Backbone, classes: usize) -> Vec<Layer> {
     let mut layers = blocks(backbone, None).concat();
     match backbone {
         Backbone::Tiny => layers.extend([Layer::GlobalPool, linear("classifier", 128, classes)]),
-        Backbone::Vgg16 => layers.extend([
+        Backbone::Vgg16 | Backbone::Vgg16Plain => layers.extend([
             pool(2, 2, 0),
             Layer::Conv(Conv { bias: true, ..conv("classifier.0", 512, 4096, 7, 1, Padding::Explicit(0)) }),
             Layer::Relu,
@@ -181,7 +282,7 @@ pub fn classifier(backbone: Backbone, classes: usize) -> Vec<Layer> {
             Layer::Dropout { p: 0.2 },
             linear("classifier.1", 1280, classes),
         ]),
-        Backbone::EfficientnetLite0 => {
+        Backbone::EfficientnetLite0 | Backbone::EfficientnetLite1 | Backbone::EfficientnetLite2 => {
             layers.extend([
                 Layer::GlobalPool,
                 Layer::Dropout { p: 0.2 },
@@ -197,11 +298,14 @@ pub fn classifier(backbone: Backbone, classes: usize) -> Vec<Layer> {
 fn blocks(backbone: Backbone, width: Option<usize>) -> Vec<Vec<Layer>> {
     match backbone {
         Backbone::Tiny => plain::tiny(width),
-        Backbone::Vgg16 => plain::vgg16(width),
+        Backbone::Vgg16 => plain::vgg16(width, true),
+        Backbone::Vgg16Plain => plain::vgg16(width, false),
         Backbone::Resnet18 => residual::resnet(residual::Unit::Basic, [2, 2, 2, 2], width),
         Backbone::Resnet50 => residual::resnet(residual::Unit::Bottleneck, [3, 4, 6, 3], width),
         Backbone::MobilenetV2 => inverted::mobilenet_v2(width),
-        Backbone::EfficientnetLite0 => inverted::efficientnet_lite0(width),
+        Backbone::EfficientnetLite0 => inverted::efficientnet_lite(1.0, 1.0, width),
+        Backbone::EfficientnetLite1 => inverted::efficientnet_lite(1.0, 1.1, width),
+        Backbone::EfficientnetLite2 => inverted::efficientnet_lite(1.1, 1.2, width),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::dataset::SplitRule;
 use crate::mc_loss::{Keep, Weights};
 use crate::network::{ClassLayer, NetworkConfig};
 use crate::optim::OptimConfig;
+use crate::weights::Start;
 
 /// Everything that decides a run's result, apart from the pictures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct Config {
     pub split: SplitRule,
     /// Backbone, class-aligned layer, head.
     pub network: NetworkConfig,
+    /// The weights that the backbone begins with; `None`: random ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<Start>,
     /// Input side in pixels.
     pub side: u32,
     /// How a picture becomes the square input, on the board too.
@@ -104,6 +108,7 @@ impl Config {
         let share = |value: f64| (0.0..=1.0).contains(&value);
         in_range("rate", "above 0", optim.rate, positive(optim.rate))?;
         in_range("head-factor", "above 0", optim.head_factor, positive(optim.head_factor))?;
+        in_range("head-first", "at least 0", optim.head_first_epochs, not_negative(optim.head_first_epochs))?;
         in_range("weight-decay", "at least 0", optim.weight_decay, not_negative(optim.weight_decay))?;
         in_range("warm-up", "at least 0", optim.warm_up_epochs, not_negative(optim.warm_up_epochs))?;
         in_range("mu", "at least 0", loss.mc.mu, not_negative(loss.mc.mu))?;

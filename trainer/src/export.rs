@@ -5,7 +5,7 @@
 //! and agreed with the trainer.
 
 mod lower;
-mod onnx;
+pub(crate) mod onnx;
 mod parity;
 
 use std::fs;

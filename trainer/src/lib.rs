@@ -6,11 +6,12 @@
 //!    are known.
 //! 2. [`batch`]: pictures decoded, changed at random, stacked, ahead of time; [`random`] names its streams.
 //! 3. [`layer`]: the network as data, and the matches over it: shape, cost, parameters, forward, fold.
-//! 4. [`backbone`], [`network`]: what is written once: backbones; class-aligned layer and head on top.
+//! 4. [`backbone`], [`network`]: what is written once: backbones; class-aligned layer and head on top. [`weights`]
+//!    brings a backbone's published weights.
 //! 5. [`mc_loss`]: `discriminality`, `diversity`, `cwa_mask`, `ccmp`, in the paper's order.
 //! 6. [`ops`]: the differentiable operations beneath; [`optim`]: stochastic gradient descent with momentum;
 //!    [`device`]: where they run.
-//! 7. [`train`]: the loop. [`config`] decides a run, [`run`] is its folder, [`checkpoint`] its state, [`metrics`]
+//! 7. [`train`]: the loop. [`config`] decides a run, [`recipe`] has configurations that work, [`run`] is its folder, [`checkpoint`] its state, [`metrics`]
 //!    what it says of itself.
 //! 8. [`eval`]: accuracy on the test split, and whether cues lie on the marks.
 //! 9. [`export`]: the ONNX file, written once the board's engine has agreed; [`picture`] gives both the same input.
@@ -37,7 +38,9 @@ pub mod ops;
 pub mod optim;
 pub mod picture;
 pub mod random;
+pub mod recipe;
 mod remedy;
 pub mod run;
 pub mod synth;
 pub mod train;
+pub mod weights;

@@ -1,4 +1,4 @@
-//! The trainer's program: `fieldmark-trainer synth | train | eval | export`.
+//! The trainer's program: `fieldmark-trainer synth | train | eval | export | weights`.
 
 mod args;
 mod say;
@@ -10,12 +10,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use fieldmark::file::write_whole;
+use fieldmark_trainer::backbone::Convention;
 use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
 use fieldmark_trainer::train::TrainError;
-use fieldmark_trainer::{dataset, device, eval, export, network, ops, run, train};
+use fieldmark_trainer::weights::Misfit;
+use fieldmark_trainer::{dataset, device, eval, export, network, ops, run, train, weights};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use args::{Cli, Command, EvalArgs, ExportArgs, SynthArgs, TrainArgs};
+use args::{Cli, Command, EvalArgs, ExportArgs, SynthArgs, TrainArgs, WeightsArgs};
 
 fn main() -> ExitCode {
     ops::keep_freed_memory();
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train(&args),
         Command::Eval(args) => eval(&args),
         Command::Export(args) => export(&args),
+        Command::Weights(args) => rewrite_weights(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,12 +63,25 @@ fn train(args: &TrainArgs) -> Result<()> {
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global().context("--threads")?;
     }
-    let config = args.config();
+    let mut config = args.config();
     config.check()?;
+    let allow = args.allow.iter().copied().map(Misfit::from).collect();
+    let pretrained = args
+        .weights
+        .as_deref()
+        .map(|file| weights::read(file, config.network.backbone, args.convention.map(Convention::from)))
+        .transpose()?;
+    if let Some(pretrained) = &pretrained {
+        config.network.convention = Some(pretrained.origin.convention);
+        config.pretrained = Some(pretrained.start(&allow));
+    }
     let device = device::open(args.device.into(), config.precision)?;
     let dataset = dataset::read(&args.data, &config.split)?;
     say::dataset(&dataset);
     let network = network::build(&config.network, dataset.labels.len(), config.side, config.seed)?;
+    if let Some(pretrained) = &pretrained {
+        say::loaded(&pretrained.load(&network.params, &allow)?, pretrained);
+    }
     let network = network.on(&device, config.precision)?;
     say::network(&network, config.side)?;
     let bar = ProgressBar::new(0)
@@ -88,7 +104,7 @@ fn train(args: &TrainArgs) -> Result<()> {
 fn eval(args: &EvalArgs) -> Result<()> {
     let precision = args.precision.into();
     let device = device::open(args.device.into(), precision)?;
-    let mut trained = run::open(&args.run, args.data.as_deref(), weights(args.last))?;
+    let mut trained = run::open(&args.run, args.data.as_deref(), chosen(args.last))?;
     trained.network = trained.network.on(&device, precision)?;
     let evaluation = eval::evaluate(&trained)?;
     let path = args.run.join(run::EVAL);
@@ -99,7 +115,7 @@ fn eval(args: &EvalArgs) -> Result<()> {
 }
 
 fn export(args: &ExportArgs) -> Result<()> {
-    let trained = run::open(&args.run, args.data.as_deref(), weights(args.last))?;
+    let trained = run::open(&args.run, args.data.as_deref(), chosen(args.last))?;
     let evaluation = run::evaluation(&args.run, &trained.weights)?;
     let exported =
         export::export(&trained, &args.out, args.weights.into(), args.pictures, evaluation.as_ref())?;
@@ -107,6 +123,24 @@ fn export(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
-fn weights(last: bool) -> &'static str {
+fn rewrite_weights(args: &WeightsArgs) -> Result<()> {
+    let mut pretrained = weights::read(&args.file, args.backbone, args.convention.map(Convention::from))?;
+    for (said, typed) in
+        [(&mut pretrained.origin.source, &args.source), (&mut pretrained.origin.licence, &args.licence)]
+    {
+        if !typed.is_empty() {
+            said.clone_from(typed);
+        }
+    }
+    pretrained.save(&args.out)?;
+    let foreign = pretrained.foreign();
+    if !foreign.is_empty() {
+        say::aside(&format!("left out, no layer of {} has them: {}", args.backbone, foreign.join(", ")));
+    }
+    println!("{}", args.out.display());
+    Ok(())
+}
+
+fn chosen(last: bool) -> &'static str {
     if last { run::LAST } else { run::BEST }
 }

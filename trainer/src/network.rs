@@ -9,7 +9,7 @@ use fieldmark::layout::{Layout, LayoutError};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{Backbone, BackboneError, Cut, conv, norm, trunk};
+use crate::backbone::{Backbone, BackboneError, Convention, Cut, conv, conventional, norm, trunk};
 use crate::config::Precision;
 use crate::layer::{
     self, GroupLinear, Layer, Linear, Mode, Padding, ParamSpec, Params, Shape, ShapeError, forward,
@@ -38,6 +38,9 @@ pub enum ClassLayer {
 pub struct NetworkConfig {
     /// Below the class-aligned layer.
     pub backbone: Backbone,
+    /// What its pretrained weights expect; `None` leaves it as it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convention: Option<Convention>,
     /// How class-aligned channels are made.
     pub class_layer: ClassLayer,
     /// Channels a class; not used by [`ClassLayer::Allot`].
@@ -179,7 +182,7 @@ fn class_aligned(
     match config.class_layer {
         ClassLayer::Project { stride } => {
             let layout = Layout::uniform(classes, config.xi)?;
-            let mut layers = trunk(config.backbone, Cut::Stride(stride))?;
+            let mut layers = backbone_layers(config, Cut::Stride(stride))?;
             let (inputs, outputs) = (channels(&layers, side)?, layout.channels());
             layers.extend([
                 Layer::Conv(conv("class_aligned.conv", inputs, outputs, 1, 1, Padding::Explicit(0))),
@@ -190,13 +193,21 @@ fn class_aligned(
         }
         ClassLayer::Native => {
             let layout = Layout::uniform(classes, config.xi)?;
-            Ok((trunk(config.backbone, Cut::Width(layout.channels()))?, layout))
+            Ok((backbone_layers(config, Cut::Width(layout.channels()))?, layout))
         }
         ClassLayer::Allot => {
-            let layers = trunk(config.backbone, Cut::End)?;
+            let layers = backbone_layers(config, Cut::End)?;
             let layout = Layout::allot(classes, channels(&layers, side)?)?;
             Ok((layers, layout))
         }
+    }
+}
+
+fn backbone_layers(config: &NetworkConfig, cut: Cut) -> Result<Vec<Layer>, BackboneError> {
+    let layers = trunk(config.backbone, cut)?;
+    match config.convention {
+        Some(convention) => conventional(layers, config.backbone, convention),
+        None => Ok(layers),
     }
 }
 

@@ -31,6 +31,10 @@ pub struct OptimConfig {
     pub rate: f64,
     /// The class-aligned layer and the head learn this many times faster than the backbone.
     pub head_factor: f64,
+    /// For this many epochs at the start only they learn, so that what they do not know yet does not spoil pretrained
+    /// weights.
+    #[serde(default)]
+    pub head_first_epochs: f64,
     /// Momentum in 0..1.
     pub momentum: f64,
     /// Nesterov's form of momentum.
@@ -43,8 +47,23 @@ pub struct OptimConfig {
     pub schedule: Schedule,
 }
 
-/// The learning rate of `step` (0-based) in a run of `steps` with `steps_per_epoch` each epoch.
-pub fn rate(config: &OptimConfig, step: usize, steps: usize, steps_per_epoch: usize) -> f64 {
+/// The learning rates of one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// Of the backbone; 0 while it waits.
+    pub backbone: f64,
+    /// Of class-aligned layer and head.
+    pub head: f64,
+}
+
+/// The learning rates of `step` (0-based) in a run of `steps` with `steps_per_epoch` each epoch.
+pub fn rates(config: &OptimConfig, step: usize, steps: usize, steps_per_epoch: usize) -> Rates {
+    let rate = rate(config, step, steps, steps_per_epoch);
+    let waits = (step as f64) < config.head_first_epochs * steps_per_epoch as f64;
+    Rates { backbone: if waits { 0.0 } else { rate }, head: rate * config.head_factor }
+}
+
+fn rate(config: &OptimConfig, step: usize, steps: usize, steps_per_epoch: usize) -> f64 {
     let warm_up = config.warm_up_epochs * steps_per_epoch as f64;
     let at = step as f64;
     if at < warm_up {
@@ -73,11 +92,11 @@ impl Sgd {
         Sgd { config, velocities: BTreeMap::new() }
     }
 
-    /// One step in place over every weight of `params` that has a gradient, at backbone rate `rate`.
+    /// One step in place over every weight of `params` that has a gradient and a rate above 0.
     ///
     /// # Errors
     /// candle's, if a gradient does not fit its parameter.
-    pub fn step(&mut self, params: &Params, gradients: &Gradients, rate: f64) -> Result<()> {
+    pub fn step(&mut self, params: &Params, gradients: &Gradients, rates: Rates) -> Result<()> {
         let mut learning = Vec::new();
         for (name, weight) in &params.weights {
             let Some(gradient) = gradients.get(weight.var.as_tensor()) else { continue };
@@ -86,21 +105,24 @@ impl Sgd {
                 let zero = Var::from_tensor(&Tensor::zeros_like(weight.var.as_tensor())?)?;
                 self.velocities.insert(name.clone(), zero);
             }
-            learning.push((name, weight, gradient));
+            let rate = if is_head(name) { rates.head } else { rates.backbone };
+            if rate > 0.0 {
+                learning.push((name, weight, gradient, rate));
+            }
         }
-        let updates = learning.into_iter().map(|(name, weight, gradient)| Update {
+        let updates = learning.into_iter().map(|(name, weight, gradient, rate)| Update {
             param: &weight.var,
             velocity: &self.velocities[name],
             gradient,
-            step: self.numbers(name, weight.kind, rate),
+            step: self.numbers(weight.kind, rate),
         });
         sgd_steps(&updates.collect::<Vec<_>>())
     }
 
     /// What a step does with one parameter.
-    fn numbers(&self, name: &str, kind: ParamKind, rate: f64) -> SgdStep {
+    fn numbers(&self, kind: ParamKind, rate: f64) -> SgdStep {
         SgdStep {
-            rate: rate * if is_head(name) { self.config.head_factor } else { 1.0 },
+            rate,
             momentum: self.config.momentum,
             nesterov: self.config.nesterov,
             weight_decay: match kind {
@@ -124,6 +146,7 @@ mod tests {
         OptimConfig {
             rate: 0.4,
             head_factor: 10.0,
+            head_first_epochs: 0.0,
             momentum: 0.9,
             nesterov: false,
             weight_decay: 0.0,
@@ -140,6 +163,17 @@ mod tests {
         assert!((rates[20] - 0.4).abs() < 1e-12);
         assert!(rates[20..].windows(2).all(|pair| pair[0] > pair[1]));
         assert!(rates[99] < 1e-3);
+    }
+
+    #[test]
+    fn the_backbone_waits_while_the_head_learns() {
+        let config = OptimConfig { head_first_epochs: 1.5, ..config(Schedule::Cosine) };
+        for step in 0..40 {
+            let rates = rates(&config, step, 40, 10);
+            assert!(rates.head > 0.0);
+            let expected = if step < 15 { 0.0 } else { rates.head / 10.0 };
+            assert!((rates.backbone - expected).abs() < 1e-12, "step {step}");
+        }
     }
 
     #[test]

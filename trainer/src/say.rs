@@ -10,6 +10,7 @@ use fieldmark_trainer::layer::{ShapeError, cost};
 use fieldmark_trainer::metrics::peak_memory_mib;
 use fieldmark_trainer::network::Network;
 use fieldmark_trainer::train::Outcome;
+use fieldmark_trainer::weights::{Loaded, Origin, Pretrained};
 
 /// Files left out that are listed by name; the rest are in `split.json`.
 const LISTED: usize = 10;
@@ -45,6 +46,19 @@ pub fn dataset(dataset: &Dataset) {
     }
     if dataset.skipped.len() > LISTED {
         aside(&format!("not used: {} more, listed in split.json", dataset.skipped.len() - LISTED));
+    }
+}
+
+/// What pretrained weights went where.
+pub fn loaded(loaded: &Loaded, pretrained: &Pretrained) {
+    let Origin { backbone, convention, source, .. } = &pretrained.origin;
+    let from = if source.is_empty() { String::new() } else { format!(" ({source})") };
+    aside(&format!(
+        "{} tensors of {backbone} loaded{from}, {} of its classifier not needed; pictures as {convention:?} takes them",
+        loaded.loaded, loaded.unused
+    ));
+    for (kind, names) in &loaded.misfits {
+        aside(&format!("{}: {}", kind.name(), names.join(", ")));
     }
 }
 

@@ -30,7 +30,7 @@ use crate::memory::{MemoryError, refuse_too_little};
 use crate::metrics::{EpochSums, Pace};
 use crate::network::{Network, Pass};
 use crate::ops::Gradients;
-use crate::optim::{Sgd, rate};
+use crate::optim::{Sgd, rates};
 use crate::random::stream;
 use crate::run::{self, BEST, LAST, RunError};
 
@@ -110,7 +110,7 @@ pub enum TrainError {
         value: f64,
         /// Steps done.
         step: usize,
-        /// The backbone's rate.
+        /// The head's rate, the highest.
         rate: f64,
     },
 }
@@ -149,16 +149,16 @@ pub fn train(
         for batch in OnDevice::start(batches, &device)? {
             let batch = batch?;
             let step = progress.epoch * per_epoch + progress.batch;
-            let rate = rate(&config.optim, step, steps, per_epoch);
+            let rates = rates(&config.optim, step, steps, per_epoch);
             // One stream a step, so that a resumed run draws what an uninterrupted one draws.
             let mut rng = stream(&[config.seed, STEPS, step as u64]);
             let mu = config.loss.mu_at(step, per_epoch);
             let losses = losses(network, &batch.images, &batch.labels, &config.loss, mu, &mut rng)?;
             let figures = losses.figures.clone();
-            sgd.step(&network.params, &losses.backward(network)?, rate)?;
+            sgd.step(&network.params, &losses.backward(network)?, rates)?;
             // Read last: until then a GPU is only told what to do, which takes less time than doing it.
             let figures = Figures::read(&figures)?;
-            figures.refuse_divergence(step, rate)?;
+            figures.refuse_divergence(step, rates.head)?;
             figures.add_to(&mut progress.sums, batch.samples.len());
             progress.batch += 1;
             bar.set_position(step as u64 + 1);
@@ -180,10 +180,11 @@ pub fn train(
             checkpoint::save(&run.join(LAST), &progress, &network.params, &sgd)?;
             return Err(TrainError::Stopped { signal: stop.load(Ordering::Relaxed), step, steps });
         };
-        let now = rate(&config.optim, step - 1, steps, per_epoch);
-        refuse_not_finite("the validation cross-entropy", last.cross_entropy, step, now)?;
+        let now = rates(&config.optim, step - 1, steps, per_epoch);
+        refuse_not_finite("the validation cross-entropy", last.cross_entropy, step, now.head)?;
         progress.last = Some(last);
-        let pace = Pace { step, rate: now, mu: config.loss.mu_at(step - 1, per_epoch), images_per_second };
+        let pace =
+            Pace { step, rate: now.backbone, mu: config.loss.mu_at(step - 1, per_epoch), images_per_second };
         let metrics = progress.sums.metrics(last, pace);
         run::append_metrics(run, &metrics)?;
         tell(bar, &metrics.line(config.epochs));

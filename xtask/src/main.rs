@@ -9,6 +9,7 @@ mod no_std;
 mod process;
 mod python;
 mod train;
+mod weights;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Fetch published weights of a backbone, once, and print where they are
+    Weights(weights::Options),
     /// Measure speed and memory
     #[command(subcommand)]
     Bench(Bench),
@@ -78,6 +81,7 @@ fn done(command: Command) -> Result<()> {
     match command {
         Command::TrainAndExport(options) => train::train_and_export(&options),
         Command::CheckOnnx { files } => check_onnx::check_onnx(&files),
+        Command::Weights(options) => weights::weights(&options),
         Command::Bench(Bench::Train(options)) => bench_train::bench_train(&options),
         Command::Bench(Bench::Input { extra }) => bench_input::bench_input(&extra),
         Command::BuildCuda(options) => build_cuda::build_cuda(&options),

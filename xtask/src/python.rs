@@ -14,7 +14,7 @@ use crate::process::{Act, succeeds};
 /// # Errors
 /// No Python, or no packages.
 pub fn python_with_packages(act: &Act, folder: &Path, pins: &[&str], imports: &str) -> Result<PathBuf> {
-    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let python = python_in(folder);
     let stamp = folder.join("pins.txt");
     let pinned = pins.join("\n");
     let is_whole = fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == pinned)
@@ -23,9 +23,7 @@ pub fn python_with_packages(act: &Act, folder: &Path, pins: &[&str], imports: &s
         return Ok(python);
     }
     act.remove_folder(folder)?;
-    let missing =
-        "no virtual environment; install Python 3.11 or later and its venv module (Debian: python3-venv)";
-    act.run(Command::new("python3").args(["-m", "venv"]).arg(folder)).context(missing)?;
+    environment(act, folder)?;
     act.run(
         Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
@@ -33,4 +31,19 @@ pub fn python_with_packages(act: &Act, folder: &Path, pins: &[&str], imports: &s
     )?;
     act.write(&stamp, pinned)?;
     Ok(python)
+}
+
+/// The Python of a new virtual environment in `folder`, without packages but pip.
+///
+/// # Errors
+/// No Python.
+pub fn environment(act: &Act, folder: &Path) -> Result<PathBuf> {
+    let missing =
+        "no virtual environment; install Python 3.11 or later and its venv module (Debian: python3-venv)";
+    act.run(Command::new("python3").args(["-m", "venv"]).arg(folder)).context(missing)?;
+    Ok(python_in(folder))
+}
+
+fn python_in(folder: &Path) -> PathBuf {
+    folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" })
 }

@@ -12,6 +12,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::process::{cargo, in_words, line, output, program, quoted, run};
+use crate::weights::{Name, cached};
 
 /// What `--quick` draws: enough for every stage, too little for good answers.
 const QUICK_SYNTH: [&str; 6] = ["--train", "8", "--test", "4", "--side", "96"];
@@ -27,9 +28,13 @@ pub struct Options {
     /// Folder of pictures [default: drawn birds]
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Network below the class-aligned layer [default: the trainer's]
+    /// Network below the class-aligned layer [default: the trainer's, by its weights]
     #[arg(long)]
     backbone: Option<String>,
+    /// Train on DATA from random weights; else EfficientNet-Lite0's are fetched once, unless a backbone or
+    /// `-- --weights FILE` is named
+    #[arg(long)]
+    scratch: bool,
     /// Folder for everything that is made; one that was used before is gone on with
     #[arg(long, default_value = "fieldmark-out")]
     out: PathBuf,
@@ -56,7 +61,11 @@ pub fn train_and_export(options: &Options) -> Result<()> {
         None => birds(&trainer, options)?,
     };
     let [run_folder, model, overlay] = ["run", "model.onnx", "overlay"].map(|name| options.out.join(name));
-    run(train(&trainer, options, &data).arg("--out").arg(&run_folder).args(&options.extra))?;
+    let mut train = train(&trainer, options, &data);
+    if wants_weights(options) {
+        train.arg("--weights").arg(cached(Name::EfficientnetLite0)?);
+    }
+    run(train.arg("--out").arg(&run_folder).args(&options.extra))?;
     run(Command::new(&trainer).arg("eval").args([&run_folder, &data]))?;
     run(&mut export(&trainer, options, [&run_folder, &data], &model))?;
     run(Command::new(&board).arg("verify").arg(&model))?;
@@ -71,13 +80,25 @@ pub fn train_and_export(options: &Options) -> Result<()> {
     Ok(())
 }
 
-struct Programs {
-    trainer: PathBuf,
-    board: PathBuf,
+/// Whether photos are trained on from published weights: drawn birds and named networks are not.
+fn wants_weights(options: &Options) -> bool {
+    let names_some = options.extra.iter().any(|word| word == "--weights" || word == "--backbone");
+    options.data.is_some() && options.backbone.is_none() && !options.scratch && !options.quick && !names_some
+}
+
+/// Where cargo put the two programs.
+pub struct Programs {
+    /// `fieldmark-trainer`.
+    pub trainer: PathBuf,
+    /// `fieldmark`.
+    pub board: PathBuf,
 }
 
 /// Builds both programs in one go, and asks cargo where it put them.
-fn build() -> Result<Programs> {
+///
+/// # Errors
+/// They do not build.
+pub fn build() -> Result<Programs> {
     let mut build = cargo();
     build.args(["build", "--package", "fieldmark-trainer", "--package", "fieldmark"]);
     eprintln!("$ {}", line(&build));
@@ -193,6 +214,21 @@ mod tests {
         let expected = "trainer train 'my birds' --backbone resnet18 --seed 3 --epochs 2";
         assert!(line(&train).starts_with(expected), "{}", line(&train));
         assert_eq!(options.extra, ["--xi", "2", "--", "x"]);
+    }
+
+    #[test]
+    fn photos_are_trained_on_from_published_weights_unless_told_otherwise() {
+        for (words, wants) in [
+            ("--data photos", true),
+            ("", false),
+            ("--data photos --scratch", false),
+            ("--data photos --quick", false),
+            ("--data photos --backbone resnet18", false),
+            ("--data photos -- --weights own.pth", false),
+            ("--data photos -- --epochs 3", true),
+        ] {
+            assert_eq!(wants_weights(&options(words)), wants, "{words}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Networks of inverted residuals: MobileNet V2 and EfficientNet-Lite0.
+//! Networks of inverted residuals: MobileNet V2 and EfficientNet-Lite.
 
-use super::{EPS, conv, imagenet, norm};
+use super::{Convention, EPS, conv, imagenet, norm};
 use crate::layer::{Conv, Layer, Padding};
 
 /// Expansion, width, repeats, stride of the first, as table 2 of the paper has them.
@@ -45,8 +45,7 @@ pub(super) fn mobilenet_v2(width: Option<usize>) -> Vec<Vec<Layer>> {
     blocks
 }
 
-/// Expansion, kernel, width, repeats, stride of the first; `EfficientNet`-B0's, whose first and last stage and
-/// whose stem and head the Lite family never scales.
+/// Expansion, kernel, width, repeats, stride of the first; `EfficientNet`-B0's.
 const EFFICIENTNET_LITE0: [(usize, usize, usize, usize, usize); 7] = [
     (1, 3, 16, 1, 1),
     (6, 3, 24, 2, 2),
@@ -57,14 +56,19 @@ const EFFICIENTNET_LITE0: [(usize, usize, usize, usize, usize); 7] = [
     (6, 3, 320, 1, 1),
 ];
 
-pub(super) fn efficientnet_lite0(width: Option<usize>) -> Vec<Vec<Layer>> {
+/// Widths and repeats of Lite0 times `wider` and `deeper`; the Lite family leaves stem and head as they are, and the
+/// repeats of the first and last stage. `width` replaces the last width.
+pub(super) fn efficientnet_lite(wider: f64, deeper: f64, width: Option<usize>) -> Vec<Vec<Layer>> {
     let eps = 1e-3;
-    let mut stem = vec![Layer::Normalise { mean: [127.0; 3], std: [128.0; 3] }];
+    let mut stem = vec![Convention::Tensorflow.normalisation()];
     stem.extend(conv_bn_relu6(["conv_stem", "bn1"], conv("", 3, 32, 3, 2, Padding::Same), eps));
     let mut blocks = vec![stem];
     let mut inputs = 32;
+    let last_stage = EFFICIENTNET_LITE0.len() - 1;
     for (stage, (expansion, kernel, outputs, repeats, stride)) in EFFICIENTNET_LITE0.into_iter().enumerate() {
-        for index in 0..repeats {
+        let outputs = eights(outputs as f64 * wider);
+        let deeper = if stage == 0 || stage == last_stage { 1.0 } else { deeper };
+        for index in 0..(repeats as f64 * deeper).ceil() as usize {
             let unit = InvertedUnit {
                 inputs,
                 outputs,
@@ -85,6 +89,12 @@ pub(super) fn efficientnet_lite0(width: Option<usize>) -> Vec<Vec<Layer>> {
     let last = conv("", inputs, width.unwrap_or(1280), 1, 1, Padding::Same);
     blocks.push(conv_bn_relu6(["conv_head", "bn2"], last, eps));
     blocks
+}
+
+/// The nearest multiple of 8, but not less than nine tenths of `width`.
+fn eights(width: f64) -> usize {
+    let nearest = ((width + 4.0) / 8.0).floor().max(1.0) * 8.0;
+    if nearest < 0.9 * width { nearest as usize + 8 } else { nearest as usize }
 }
 
 /// An inverted residual: 1x1 to `expansion` times the channels, depthwise, 1x1 without activation.

@@ -25,7 +25,8 @@ pub(super) fn tiny(width: Option<usize>) -> Vec<Vec<Layer>> {
     blocks
 }
 
-pub(super) fn vgg16(width: Option<usize>) -> Vec<Vec<Layer>> {
+/// With or without batch normalisation: torchvision's `vgg16_bn` and `vgg16`.
+pub(super) fn vgg16(width: Option<usize>, has_norm: bool) -> Vec<Vec<Layer>> {
     let stages: [&mut [usize]; 5] =
         [&mut [64, 64], &mut [128, 128], &mut [256, 256, 256], &mut [512, 512, 512], &mut [512, 512, 512]];
     if let Some(width) = width {
@@ -41,9 +42,10 @@ pub(super) fn vgg16(width: Option<usize>) -> Vec<Vec<Layer>> {
         }
         for &outputs in stage.iter() {
             let conv = conv(&format!("features.{index}"), inputs, outputs, 3, 1, Padding::Explicit(1));
-            let norm = norm(&format!("features.{}", index + 1), outputs, EPS);
-            blocks.push(vec![Layer::Conv(Conv { bias: true, ..conv }), norm, Layer::Relu]);
-            (index, inputs) = (index + 3, outputs);
+            let norm = has_norm.then(|| norm(&format!("features.{}", index + 1), outputs, EPS));
+            let conv = Layer::Conv(Conv { bias: true, ..conv });
+            blocks.push([conv].into_iter().chain(norm).chain([Layer::Relu]).collect());
+            (index, inputs) = (index + if has_norm { 3 } else { 2 }, outputs);
         }
     }
     blocks

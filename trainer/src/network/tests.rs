@@ -16,7 +16,7 @@ fn pictures(side: usize) -> Tensor {
 }
 
 fn config(backbone: Backbone, class_layer: ClassLayer) -> NetworkConfig {
-    NetworkConfig { backbone, class_layer, xi: 3, head: HeadKind::GroupMean, dropout: 0.0 }
+    NetworkConfig { backbone, convention: None, class_layer, xi: 3, head: HeadKind::GroupMean, dropout: 0.0 }
 }
 
 /// A network of one convolution, for pictures of side 9 and maps of side 5.

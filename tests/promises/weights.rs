@@ -1,0 +1,192 @@
+//! Pretrained weights come out of every form of file as they went in.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::Tensor;
+use fieldmark::head::HeadKind;
+use fieldmark_trainer::backbone::{Backbone, Convention};
+use fieldmark_trainer::layer::Layer;
+use fieldmark_trainer::network::{ClassLayer, Network, NetworkConfig, build};
+use fieldmark_trainer::weights::{Misfit, Pretrained, WeightsError, read};
+
+const LITE0: Backbone = Backbone::EfficientnetLite0;
+
+/// As `golden/make_weights.py` made them.
+const SHAPES: [(&str, &[usize]); 4] = [
+    ("conv_stem.weight", &[32, 3, 3, 3]),
+    ("bn1.weight", &[32]),
+    ("bn1.running_mean", &[32]),
+    ("blocks.0.0.conv_pw.weight", &[16, 32, 1, 1]),
+];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/weights").join(name)
+}
+
+fn values(t: usize, count: usize) -> Vec<f32> {
+    (0..count).map(|i| ((7 * i + 13 * t) % 101) as f32).map(|value| (value - 50.0) / 64.0).collect()
+}
+
+fn network(backbone: Backbone, convention: Option<Convention>, stride: usize) -> Network {
+    let class_layer = ClassLayer::Project { stride };
+    let config =
+        NetworkConfig { backbone, convention, class_layer, xi: 3, head: HeadKind::GroupMean, dropout: 0.0 };
+    build(&config, 4, 64, 0).unwrap()
+}
+
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn allow(kinds: &[Misfit]) -> BTreeSet<Misfit> {
+    kinds.iter().copied().collect()
+}
+
+/// Everything that the fixtures hold, read back through a network that lacks the rest.
+fn assert_right(pretrained: &Pretrained, what: &str) {
+    let network = network(LITE0, Some(pretrained.origin.convention), 32);
+    let loaded = pretrained.load(&network.params, &allow(&[Misfit::Missing])).unwrap();
+    assert_eq!((loaded.loaded, loaded.unused), (SHAPES.len(), 0), "{what}");
+    for (t, (name, shape)) in SHAPES.into_iter().enumerate() {
+        let tensor = network.params.get(name).unwrap();
+        assert_eq!(tensor.dims(), shape, "{what}: {name}");
+        assert!(flat(tensor) == values(t, shape.iter().product()), "{what}: {name}");
+    }
+}
+
+#[test]
+fn every_form_of_file_gives_the_same_tensors() {
+    for name in [
+        "plain.pth",
+        "half.pth",
+        "bf16.pth",
+        "double.pth",
+        "channels_last.pth",
+        "parameters.pth",
+        "state_dict.pth",
+        "model.pth",
+        "legacy_shared.pth",
+        "legacy_half.pth",
+    ] {
+        assert_right(&read(&fixture(name), LITE0, Some(Convention::TimmTf)).unwrap(), name);
+    }
+}
+
+#[test]
+fn lukemelas_names_are_known_and_tell_the_convention() {
+    let pretrained = read(&fixture("legacy.pth"), LITE0, None).unwrap();
+    assert_eq!(pretrained.origin.convention, Convention::Tensorflow);
+    assert_right(&pretrained, "legacy.pth");
+}
+
+#[test]
+fn what_is_rewritten_says_what_it_is_and_reads_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lite0.safetensors");
+    let mut pretrained = read(&fixture("plain.pth"), LITE0, Some(Convention::TimmTf)).unwrap();
+    pretrained.origin.source = "a test".into();
+    pretrained.save(&path).unwrap();
+    let again = read(&path, LITE0, None).unwrap();
+    assert_eq!(again.origin, pretrained.origin);
+    assert_right(&again, "safetensors");
+    let error = read(&path, Backbone::Resnet18, None).err().unwrap();
+    assert!(matches!(error, WeightsError::OtherBackbone { .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_does_not_tell_its_convention_is_refused() {
+    let error = read(&fixture("plain.pth"), LITE0, None).err().unwrap().to_string();
+    assert!(error.contains("plain.pth") && error.contains("--convention imagenet"), "{error}");
+}
+
+#[test]
+fn every_tensor_is_accounted_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let save = |tensors: Vec<(&str, Tensor)>| {
+        let path = folder.path().join("own.safetensors");
+        let bytes = safetensors::serialize(tensors, None).unwrap();
+        fs::write(&path, bytes).unwrap();
+        read(&path, Backbone::Resnet18, None).unwrap()
+    };
+    let zeros =
+        |shape: &[usize]| Tensor::zeros(shape, candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
+    // Whole up to stride 8, plus what the cut leaves out, plus the published classifier.
+    let network = network(Backbone::Resnet18, None, 8);
+    let whole: Vec<(String, Vec<usize>)> =
+        network.specs().into_iter().map(|spec| (spec.name, spec.shape)).collect();
+    let backbone =
+        whole.iter().filter(|(name, _)| !name.starts_with("class_aligned.") && !name.starts_with("head."));
+    let mut tensors: Vec<(&str, Tensor)> =
+        backbone.map(|(name, shape)| (name.as_str(), zeros(shape))).collect();
+    let count = tensors.len();
+    tensors.extend([("layer4.0.conv1.weight", zeros(&[512, 256, 3, 3])), ("fc.bias", zeros(&[1000]))]);
+    let loaded = save(tensors.clone()).load(&network.params, &allow(&[])).unwrap();
+    assert_eq!((loaded.loaded, loaded.unused, loaded.misfits.len()), (count, 2, 0));
+
+    let refused = |tensors: Vec<(&str, Tensor)>, kind: Misfit, name: &str| {
+        let before = flat(network.params.get("conv1.weight").unwrap());
+        let pretrained = save(tensors);
+        let error = pretrained.load(&network.params, &allow(&[])).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(&format!("--allow {}", kind.name())), "{error}");
+        assert_eq!(flat(network.params.get("conv1.weight").unwrap()), before, "nothing is loaded by half");
+        let loaded = pretrained.load(&network.params, &allow(&[kind])).unwrap();
+        assert_eq!(loaded.misfits.keys().copied().collect::<Vec<_>>(), [kind]);
+    };
+    let with = |name: &'static str, tensor: Tensor| {
+        let others = tensors.iter().filter(|(other, _)| *other != name).cloned();
+        others.chain([(name, tensor)]).collect::<Vec<_>>()
+    };
+    refused(with("neck.weight", zeros(&[3])), Misfit::Unexpected, "neck.weight");
+    refused(with("bn1.weight", zeros(&[32])), Misfit::Misshapen, "bn1.weight ([32], expected [64])");
+    let without = tensors.iter().filter(|(name, _)| *name != "bn1.bias").cloned().collect();
+    refused(without, Misfit::Missing, "bn1.bias");
+    let nan = (zeros(&[64]) + f64::NAN).unwrap();
+    let error = save(with("bn1.bias", nan)).load(&network.params, &allow(&[])).unwrap_err().to_string();
+    assert!(error.contains("bn1.bias has values that are not numbers"), "{error}");
+}
+
+#[test]
+fn files_without_weights_are_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let reason = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let error = read(&path, LITE0, Some(Convention::TimmTf)).err().expect(name).to_string();
+        assert!(error.contains(name), "{error}");
+        error
+    };
+    assert!(reason("text", b"I am no checkpoint").contains("neither safetensors"));
+    assert!(reason("empty", b"").contains("neither safetensors"));
+    let module = fs::read(fixture("module.pth")).unwrap();
+    assert!(reason("module", &module).contains("save module.state_dict()"));
+    for name in ["legacy.pth", "plain.pth"] {
+        let whole = fs::read(fixture(name)).unwrap();
+        for length in [16, 100, whole.len() / 2, whole.len() - 1] {
+            reason(&format!("{length}-{name}"), &whole[..length]);
+        }
+    }
+    let foreign = read(&fixture("plain.pth"), Backbone::Resnet50, None).err();
+    assert!(foreign.is_none(), "bn1.weight is a name of both");
+    let error = read(&fixture("plain.pth"), Backbone::Vgg16, None).err().unwrap().to_string();
+    assert!(error.contains("none of the 4 tensors") && error.contains("vgg16"), "{error}");
+}
+
+#[test]
+fn caffes_first_convolution_is_turned_to_red_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vgg.safetensors");
+    let device = &candle_core::Device::Cpu;
+    let first = Tensor::arange(0f32, 64.0 * 27.0, device).unwrap().reshape((64, 3, 3, 3)).unwrap();
+    fs::write(&path, safetensors::serialize([("features.0.weight", first.clone())], None).unwrap()).unwrap();
+    let network = network(Backbone::Vgg16Plain, Some(Convention::Caffe), 16);
+    let pretrained = read(&path, Backbone::Vgg16Plain, Some(Convention::Caffe)).unwrap();
+    pretrained.load(&network.params, &allow(&[Misfit::Missing])).unwrap();
+    let loaded = network.params.get("features.0.weight").unwrap();
+    for (ours, theirs) in [(0, 2), (1, 1), (2, 0)] {
+        let ours = loaded.narrow(1, ours, 1).unwrap();
+        assert_eq!(flat(&ours), flat(&first.narrow(1, theirs, 1).unwrap()));
+    }
+    assert!(matches!(network.trunk[0], Layer::Normalise { mean: [123.68, ..], std: [1.0, ..] }));
+}
