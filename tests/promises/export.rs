@@ -57,6 +57,7 @@ fn config(network: &NetworkConfig, side: u32) -> Config {
             weight_decay: 0.0,
             warm_up_epochs: 0.0,
             schedule: Schedule::Cosine,
+            average: 0.0,
         },
         batch: 4,
         epochs: 1,

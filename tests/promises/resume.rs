@@ -38,10 +38,9 @@ pub fn metrics(run: &Path) -> Vec<Value> {
     text.lines().map(record).collect()
 }
 
-/// Starts the run in `out` and kills it as soon as it has said that `step` is saved.
-fn killed_after(step: usize, birds: &Path, out: &Path) {
-    let mut child =
-        program("fieldmark-trainer").args(arguments(birds, out)).stderr(Stdio::piped()).spawn().unwrap();
+/// Starts a run and kills it as soon as it has said that `step` is saved.
+fn killed_after(step: usize, arguments: &[&OsStr]) {
+    let mut child = program("fieldmark-trainer").args(arguments).stderr(Stdio::piped()).spawn().unwrap();
     let said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let mut saved = said.filter(|line| line == &format!("saved after step {step}"));
     assert!(saved.next().is_some(), "the run ended without saving step {step}");
@@ -49,23 +48,35 @@ fn killed_after(step: usize, birds: &Path, out: &Path) {
     child.wait().unwrap();
 }
 
-#[test]
-fn a_killed_run_ends_in_the_same_bits() {
+/// Compares a run with `more` arguments with others of the same that are killed after certain steps.
+fn assert_kills_change_nothing(more: &[&str], kills: &[&[usize]]) {
     let folder = tempfile::tempdir().unwrap();
     let birds = birds(folder.path());
     let whole = folder.path().join("whole");
-    run("fieldmark-trainer", arguments(&birds, &whole)).expect(0);
+    let more = || more.iter().map(OsStr::new);
+    run("fieldmark-trainer", arguments(&birds, &whole).into_iter().chain(more())).expect(0);
     assert_eq!(metrics(&whole).len(), 2);
-    // In the first epoch, at its end, in the second, before the last step; and one run killed three times.
-    for kills in [&[1][..], &[5], &[6], &[8], &[STEPS - 1], &[2, 6, 9]] {
+    for kills in kills {
         let out = folder.path().join(format!("killed-{kills:?}"));
-        for &step in kills {
-            killed_after(step, &birds, &out);
+        let arguments: Vec<&OsStr> = arguments(&birds, &out).into_iter().chain(more()).collect();
+        for &step in *kills {
+            killed_after(step, &arguments);
         }
-        run("fieldmark-trainer", arguments(&birds, &out)).expect(0);
+        run("fieldmark-trainer", &arguments).expect(0);
         assert_eq!(hashes(&out), hashes(&whole), "killed after {kills:?}");
         assert_eq!(metrics(&out), metrics(&whole), "killed after {kills:?}");
     }
+}
+
+#[test]
+fn a_killed_run_ends_in_the_same_bits() {
+    // In the first epoch, at its end, in the second, before the last step; and one run killed three times.
+    assert_kills_change_nothing(&[], &[&[1], &[5], &[6], &[8], &[STEPS - 1], &[2, 6, 9]]);
+}
+
+#[test]
+fn a_killed_run_with_an_average_and_a_waiting_backbone_ends_in_the_same_bits() {
+    assert_kills_change_nothing(&["--average", "0.9", "--head-first", "1"], &[&[2], &[6, 9]]);
 }
 
 #[test]
@@ -143,6 +154,8 @@ fn settings_that_cannot_be_are_refused_before_anything_is_written() {
         ("--flip", "nan"),
         ("--rate", "0"),
         ("--crop", "0"),
+        ("--average", "1"),
+        ("--head-first", "nan"),
     ] {
         let out = folder.path().join(option);
         let mut args = arguments(&birds, &out);

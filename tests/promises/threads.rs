@@ -37,6 +37,7 @@ fn trained(backbone: Backbone, stride: usize, threads: usize) -> Vec<u32> {
         weight_decay: 1e-4,
         warm_up_epochs: 0.0,
         schedule: Schedule::Cosine,
+        average: 0.0,
     });
     let mut rng = stream(&[7]);
     let pixels: Vec<f32> = (0..BATCH * 3 * SIDE * SIDE).map(|_| rng.random_range(0.0..255.0)).collect();

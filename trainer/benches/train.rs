@@ -134,6 +134,7 @@ impl Training {
             weight_decay: 1e-4,
             warm_up_epochs: 0.0,
             schedule: Schedule::Cosine,
+            average: 0.0,
         });
         Ok(Training { device, network, sgd, images, labels, done: 0 })
     }

@@ -239,6 +239,9 @@ pub struct TrainArgs {
     /// How the rate falls
     #[arg(long, value_enum)]
     pub schedule: Option<ScheduleArg>,
+    /// Evaluate a running average of the weights that forgets this slowly, 0 (not at all) to below 1
+    #[arg(long)]
+    pub average: Option<f64>,
     /// Stop after this many epochs without a better validation accuracy
     #[arg(long)]
     pub patience: Option<usize>,
@@ -517,6 +520,7 @@ impl TrainArgs {
                 Some(ScheduleArg::Step) => Schedule::Step { at: vec![0.5, 0.75], factor: 0.1 },
                 None => base.schedule,
             },
+            average: self.average.unwrap_or(base.average),
             ..base
         }
     }

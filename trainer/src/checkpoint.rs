@@ -1,5 +1,6 @@
 //! A run's state on disk: one safetensors file with weights, running statistics and velocities, and the
-//! progress as JSON in its metadata.
+//! progress as JSON in its metadata. Where the run evaluates an average of its weights, that is what stands under
+//! `weights/` and `running/`; the weights that training goes on with then have `training/` before these.
 //!
 //! Every random number of a run is derived from its seed and the step, so these tensors and [`Progress`] are all
 //! that a run needs to go on bit for bit.
@@ -80,16 +81,26 @@ pub enum CheckpointError {
     },
 }
 
+/// What a run is made of.
+#[derive(Clone, Copy)]
+pub struct State<'a> {
+    /// Parameters that are evaluated.
+    pub evaluated: &'a Params,
+    /// Parameters that training goes on with, if they are others.
+    pub trained: Option<&'a Params>,
+    /// The optimiser, in a file that training goes on from.
+    pub sgd: Option<&'a Sgd>,
+}
+
 /// Writes the state as one whole file.
 ///
 /// # Errors
 /// [`CheckpointError::File`] when the disk refuses it; an earlier checkpoint then still stands.
-pub fn save(path: &Path, progress: &Progress, params: &Params, sgd: &Sgd) -> Result<(), CheckpointError> {
+pub fn save(path: &Path, progress: &Progress, state: State) -> Result<(), CheckpointError> {
     let malformed = |reason: String| CheckpointError::Malformed { path: path.to_owned(), reason };
-    let state = serde_json::to_string(progress).map_err(|e| malformed(e.to_string()))?;
-    let bytes =
-        safetensors::serialize(tensors(params, sgd), Some(HashMap::from([("fieldmark".into(), state)])))
-            .map_err(|e| malformed(e.to_string()))?;
+    let json = serde_json::to_string(progress).map_err(|e| malformed(e.to_string()))?;
+    let bytes = safetensors::serialize(tensors(state), Some(HashMap::from([("fieldmark".into(), json)])))
+        .map_err(|e| malformed(e.to_string()))?;
     write_whole(path, &bytes).map_err(|source| CheckpointError::File {
         act: "write",
         path: path.to_owned(),
@@ -98,11 +109,23 @@ pub fn save(path: &Path, progress: &Progress, params: &Params, sgd: &Sgd) -> Res
 }
 
 /// All tensors of a run under their names on disk.
-fn tensors(params: &Params, sgd: &Sgd) -> BTreeMap<String, Tensor> {
-    let weights = params.weights.iter().map(|(name, weight)| (format!("weights/{name}"), &weight.var));
-    let running = params.running.iter().map(|(name, var)| (format!("running/{name}"), var));
-    let velocities = sgd.velocities.iter().map(|(name, var)| (format!("velocity/{name}"), var));
-    weights.chain(running).chain(velocities).map(|(name, var)| (name, var.as_tensor().clone())).collect()
+fn tensors(state: State) -> BTreeMap<String, Tensor> {
+    let trained = state.trained.into_iter().flat_map(|params| named(params, TRAINING));
+    let velocities = state.sgd.into_iter().flat_map(|sgd| &sgd.velocities);
+    let velocities = velocities.map(|(name, var)| (format!("velocity/{name}"), var));
+    let all = named(state.evaluated, "").chain(trained).chain(velocities);
+    all.map(|(name, var)| (name, var.as_tensor().clone())).collect()
+}
+
+/// Before the names of parameters that training goes on with, where they are not those that are evaluated.
+const TRAINING: &str = "training/";
+
+/// All parameters by their names on disk.
+fn named<'a>(params: &'a Params, before: &'a str) -> impl Iterator<Item = (String, &'a Var)> {
+    let weights =
+        params.weights.iter().map(move |(name, weight)| (format!("{before}weights/{name}"), &weight.var));
+    let running = params.running.iter().map(move |(name, var)| (format!("{before}running/{name}"), var));
+    weights.chain(running)
 }
 
 /// A checkpoint read back.
@@ -138,14 +161,26 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     Ok(Checkpoint { sha256: hexadecimal(&Sha256::digest(&bytes)), progress, tensors })
 }
 
-/// Puts a checkpoint's weights and running statistics into a network's parameters, all of them or an error.
+/// Puts a checkpoint's weights and running statistics, those that are evaluated, into a network's parameters, all of
+/// them or an error.
 ///
 /// # Errors
 /// [`CheckpointError::Misfit`] names the first tensor that is missing or of another shape.
 pub fn restore_params(checkpoint: &Checkpoint, params: &Params) -> Result<(), CheckpointError> {
-    let weights = params.weights.iter().map(|(name, weight)| (format!("weights/{name}"), &weight.var));
-    let running = params.running.iter().map(|(name, var)| (format!("running/{name}"), var));
-    for (name, var) in weights.chain(running) {
+    restore(checkpoint, params, "")
+}
+
+/// As [`restore_params`], but those that training goes on with.
+///
+/// # Errors
+/// As [`restore_params`].
+pub fn restore_trained(checkpoint: &Checkpoint, params: &Params) -> Result<(), CheckpointError> {
+    let has_others = checkpoint.tensors.keys().any(|name| name.starts_with(TRAINING));
+    restore(checkpoint, params, if has_others { TRAINING } else { "" })
+}
+
+fn restore(checkpoint: &Checkpoint, params: &Params, before: &str) -> Result<(), CheckpointError> {
+    for (name, var) in named(params, before) {
         let tensor = checkpoint
             .tensors
             .get(&name)

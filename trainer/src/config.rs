@@ -111,6 +111,7 @@ impl Config {
         in_range("head-first", "at least 0", optim.head_first_epochs, not_negative(optim.head_first_epochs))?;
         in_range("weight-decay", "at least 0", optim.weight_decay, not_negative(optim.weight_decay))?;
         in_range("warm-up", "at least 0", optim.warm_up_epochs, not_negative(optim.warm_up_epochs))?;
+        in_range("average", "0 to below 1", optim.average, (0.0..1.0).contains(&optim.average))?;
         in_range("mu", "at least 0", loss.mc.mu, not_negative(loss.mc.mu))?;
         in_range("lambda", "at least 0", loss.mc.lambda, not_negative(loss.mc.lambda))?;
         in_range("mu-warm-up", "at least 0", loss.mu_warm_up_epochs, not_negative(loss.mu_warm_up_epochs))?;

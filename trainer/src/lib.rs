@@ -10,7 +10,7 @@
 //!    brings a backbone's published weights.
 //! 5. [`mc_loss`]: `discriminality`, `diversity`, `cwa_mask`, `ccmp`, in the paper's order.
 //! 6. [`ops`]: the differentiable operations beneath; [`optim`]: stochastic gradient descent with momentum;
-//!    [`device`]: where they run.
+//!    [`average`]: of its steps; [`device`]: where they run.
 //! 7. [`train`]: the loop. [`config`] decides a run, [`recipe`] has configurations that work, [`run`] is its folder, [`checkpoint`] its state, [`metrics`]
 //!    what it says of itself.
 //! 8. [`eval`]: accuracy on the test split, and whether cues lie on the marks.
@@ -21,6 +21,7 @@
 //! `B` batch, `c` classes, `xi` channels a class, `N` their sum, `H x W` map, `S` input side. Pictures are
 //! `B x 3 x S x S`, RGB 0..=255; maps `B x N x H x W`, nowhere negative; logits `B x c`.
 
+pub mod average;
 pub mod backbone;
 pub mod batch;
 pub mod checkpoint;

@@ -45,6 +45,9 @@ pub struct OptimConfig {
     pub warm_up_epochs: f64,
     /// The fall after it.
     pub schedule: Schedule,
+    /// Decay a step of the running average of weights that is evaluated, in 0..1; 0: the weights themselves are.
+    #[serde(default)]
+    pub average: f64,
 }
 
 /// The learning rates of one step.
@@ -152,6 +155,7 @@ mod tests {
             weight_decay: 0.0,
             warm_up_epochs: 2.0,
             schedule,
+            average: 0.0,
         }
     }
 

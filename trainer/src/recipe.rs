@@ -70,6 +70,7 @@ fn scratch() -> Config {
             weight_decay: 5e-4,
             warm_up_epochs: 1.0,
             schedule: Schedule::Cosine,
+            average: 0.0,
         },
         batch: 32,
         epochs: 60,

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use fieldmark::file::write_whole;
 use serde_json::Value;
 
+use crate::average::Average;
 use crate::checkpoint::{self, CheckpointError, Progress};
 use crate::config::Config;
 use crate::dataset::{self, Dataset, DatasetError, split_record};
@@ -166,7 +167,7 @@ fn refuse_taken(run: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// A new run's state written down, or an old one's read back into `network` and `sgd`.
+/// A new run's state written down, or an old one's read back into `network`, `average` and `sgd`.
 ///
 /// # Errors
 /// [`RunError`]; checkpoints then are as they were.
@@ -175,10 +176,11 @@ pub fn start_or_resume(
     config: &Config,
     run: &Path,
     network: &Network,
+    average: Option<&Average>,
     sgd: &mut Sgd,
 ) -> Result<Progress, RunError> {
     if run.join(LAST).exists() {
-        resume(dataset, config, run, network, sgd)
+        resume(dataset, config, run, network, average, sgd)
     } else {
         start(dataset, config, run)
     }
@@ -189,6 +191,7 @@ fn resume(
     config: &Config,
     run: &Path,
     network: &Network,
+    average: Option<&Average>,
     sgd: &mut Sgd,
 ) -> Result<Progress, RunError> {
     let checkpoint = checkpoint::load(&run.join(LAST))?;
@@ -200,7 +203,10 @@ fn resume(
     if progress.data != dataset.hash || progress.labels != dataset.labels || !is_split_alike(run, dataset)? {
         return other("pictures, or another split of them");
     }
-    checkpoint::restore_params(&checkpoint, &network.params)?;
+    checkpoint::restore_trained(&checkpoint, &network.params)?;
+    if let Some(average) = average {
+        checkpoint::restore_params(&checkpoint, &average.network.params)?;
+    }
     checkpoint::restore_velocities(&checkpoint, &network.params, sgd)?;
     forget_metrics_from(run, progress.epoch)?;
     Ok(checkpoint.progress)

@@ -16,11 +16,12 @@ use fieldmark::picture::{Limits, read_picture};
 use indicatif::ProgressBar;
 use rand_chacha::ChaCha8Rng;
 
+use crate::average::Average;
 use crate::batch::{
     BatchError, Batches, CACHE_BYTES, OnDevice, Pictures, Plan, batches_of, default_threads, epoch_order,
     unreadable,
 };
-use crate::checkpoint::{self, Best, CheckpointError, Progress};
+use crate::checkpoint::{self, Best, CheckpointError, Progress, State};
 use crate::config::{Config, ConfigError, LossConfig};
 use crate::dataset::{Dataset, Skipped};
 use crate::device::Fault;
@@ -139,7 +140,17 @@ pub fn train(
     let pictures = Arc::new(Pictures::new(config.side, config.resize, CACHE_BYTES));
     refuse_unusable(dataset, &pictures)?;
     let mut sgd = Sgd::new(config.optim.clone());
-    let mut progress = run::start_or_resume(dataset, config, run, network, &mut sgd)?;
+    let average = Average::of(network, config.optim.average)?;
+    let evaluated = average.as_ref().map_or(network, |average| &average.network);
+    let mut progress = run::start_or_resume(dataset, config, run, network, average.as_ref(), &mut sgd)?;
+    let save_last = |progress: &Progress, sgd: &Sgd| {
+        let trained = average.is_some().then_some(&network.params);
+        checkpoint::save(
+            &run.join(LAST),
+            progress,
+            State { evaluated: &evaluated.params, trained, sgd: Some(sgd) },
+        )
+    };
     let per_epoch = batches_of(dataset.train.len(), config.batch);
     let steps = per_epoch * config.epochs;
     bar.set_length(steps as u64);
@@ -156,6 +167,9 @@ pub fn train(
             let losses = losses(network, &batch.images, &batch.labels, &config.loss, mu, &mut rng)?;
             let figures = losses.figures.clone();
             sgd.step(&network.params, &losses.backward(network)?, rates)?;
+            if let Some(average) = &average {
+                average.follow(&network.params, step)?;
+            }
             // Read last: until then a GPU is only told what to do, which takes less time than doing it.
             let figures = Figures::read(&figures)?;
             figures.refuse_divergence(step, rates.head)?;
@@ -164,20 +178,20 @@ pub fn train(
             bar.set_position(step as u64 + 1);
             bar.set_message(progress.sums.message());
             if checkpoint_steps.is_some_and(|every| (step + 1).is_multiple_of(every)) {
-                checkpoint::save(&run.join(LAST), &progress, &network.params, &sgd)?;
+                save_last(&progress, &sgd)?;
                 tell(bar, &format!("saved after step {}", step + 1));
             }
             if let Some(signal) = asked(stop) {
-                checkpoint::save(&run.join(LAST), &progress, &network.params, &sgd)?;
+                save_last(&progress, &sgd)?;
                 return Err(TrainError::Stopped { signal, step: step + 1, steps });
             }
         }
         let seen = (progress.sums.pictures - pictures_before) as f64;
         let images_per_second = seen / started.elapsed().as_secs_f64();
         let step = (progress.epoch + 1) * per_epoch;
-        let Some(last) = validate(network, &pictures, dataset, config, progress.epoch, stop)? else {
+        let Some(last) = validate(evaluated, &pictures, dataset, config, progress.epoch, stop)? else {
             // Gone on with, the epoch has no step left and is validated.
-            checkpoint::save(&run.join(LAST), &progress, &network.params, &sgd)?;
+            save_last(&progress, &sgd)?;
             return Err(TrainError::Stopped { signal: stop.load(Ordering::Relaxed), step, steps });
         };
         let now = rates(&config.optim, step - 1, steps, per_epoch);
@@ -194,10 +208,10 @@ pub fn train(
         }
         (progress.epoch, progress.batch, progress.sums) = (progress.epoch + 1, 0, EpochSums::default());
         if is_best {
-            // Without velocities: nobody goes on from here.
-            checkpoint::save(&run.join(BEST), &progress, &network.params, &Sgd::new(config.optim.clone()))?;
+            let state = State { evaluated: &evaluated.params, trained: None, sgd: None };
+            checkpoint::save(&run.join(BEST), &progress, state)?;
         }
-        checkpoint::save(&run.join(LAST), &progress, &network.params, &sgd)?;
+        save_last(&progress, &sgd)?;
     }
     let (best, last) = progress.best.zip(progress.last).ok_or(TrainError::NoEpoch)?;
     Ok(Outcome { best, last })
