@@ -6,7 +6,8 @@
 1. operations: values and gradients of every operation against PyTorch's numbers
 2. determinism: two equal trainings end in the same bytes
 3. speed: training steps of ResNet-50 and EfficientNet-Lite0 beside PyTorch, rates and memory
-4. training: on each DATA folder of photos, to an accuracy
+4. training: on each DATA folder of photos, to an accuracy: --goal, or 86 % on the 81 classes of a folder `grocery`
+   (the Grocery Store photos), or on any others better than by always naming the most frequent class
 
 A stage that fails is reported, and the others still run. Results go to gpu-check.md and gpu-check.jsonl in --out,
 what the programs said to its folder logs. Exit code: 0 all passed; 1 something failed or did not run.
@@ -47,6 +48,9 @@ SIZES = {
         "long": ("--epochs", "1", "--side", "64", "--batch", "8"),
     },
 }
+
+# Percent that a training must reach, by a folder's name and how many classes it has.
+GOALS = {("grocery", 81): 86.0}
 
 
 def find_gpu(check):
@@ -109,37 +113,45 @@ def training(check):
         data = [check.args.out / "birds"]
     if not data:
         raise NotRun("no DATA was named")
-    goal = check.args.goal
-    told = "no goal was given" if goal is None else f"the goal is {goal:.1f} %"
     check.tables += [
         "",
-        f"Training with the recipe's defaults; {told}",
+        "Training with the recipe's defaults",
         "",
-        "| pictures | right answers |",
-        "|---|---|",
+        "| pictures | right answers | goal |",
+        "|---|---|---|",
     ]
     found, misses = [], []
     for folder in data:
         try:
-            accuracy = trained_accuracy(check, folder)
+            evaluation = trained(check, folder)
         except Failed as failed:
             misses.append(f"{folder}: {failed}")
             continue
+        accuracy, goal = 100 * evaluation["top1"], goal_of(check, folder, evaluation["classes"])
         check.record("training", data=str(folder), accuracy=accuracy, goal=goal)
-        check.tables.append(f"| {folder.name} | {accuracy:.1f} % |")
-        found.append(f"{folder.name} {accuracy:.1f} %")
-        if goal is not None and accuracy < goal:
-            misses.append(f"{folder}: {accuracy:.1f} %, {told}")
+        check.tables.append(f"| {folder.name} | {accuracy:.1f} % | {goal:.1f} % |")
+        told = f"{folder.name} {accuracy:.1f} %, the goal is {goal:.1f} %"
+        (misses if accuracy < goal else found).append(told)
     if misses:
         raise Failed("; ".join(misses))
-    return f"{', '.join(found)}; {told}"
+    return "; ".join(found)
 
 
-def trained_accuracy(check, folder):
+def trained(check, folder):
     run = check.args.out / f"run-{folder.name}"
     train(check, folder, run, *check.sizes["long"], *check.args.train.split())
     program(check, "fieldmark-trainer", "eval", run, log=f"eval-{folder.name}")
-    return 100 * json.loads((run / "eval.json").read_text())["top1"]
+    return json.loads((run / "eval.json").read_text())
+
+
+def goal_of(check, folder, classes):
+    """Right answers in percent that a training must reach."""
+    if check.args.goal is not None or check.args.device == "cpu":
+        return check.args.goal or 0.0
+    known = GOALS.get((folder.resolve().name, len(classes)))
+    pictures = [entry["pictures"] for entry in classes]
+    # One answer more than a network gets right that has learnt nothing.
+    return known or 100 * (max(pictures) + 1) / sum(pictures)
 
 
 STAGES = {stage.__name__: stage for stage in (machine, operations, determinism, speed, training)}
@@ -183,7 +195,7 @@ def arguments():
     )
     parser.add_argument("data", nargs="*", type=Path, help="folders of photos, one folder a class")
     parser.add_argument("--out", type=Path, default=Path("gpu-check-out"), help="folder for all that is made")
-    parser.add_argument("--goal", type=float, help="right answers in percent that a training must reach")
+    parser.add_argument("--goal", type=float, help="right answers in percent that each training must reach")
     parser.add_argument(
         "--train", default="", help="more for `fieldmark-trainer train` on DATA, one word of many"
     )
