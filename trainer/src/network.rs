@@ -271,15 +271,20 @@ impl Network {
     }
 
     fn maps(&self, images: &Tensor, mode: &mut Mode) -> candle_core::Result<Tensor> {
-        match self.precision {
-            Precision::F32 => forward(&self.trunk, &self.params, images, mode),
+        let (images, layers) = self.begun(images, mode)?;
+        forward(layers, &self.params, &images, mode)
+    }
+
+    /// The trunk as far as nothing in it learns and the maps' type is not yet theirs, and the layers after that.
+    fn begun(&self, images: &Tensor, mode: &mut Mode) -> candle_core::Result<(Tensor, &[Layer])> {
+        Ok(match self.precision {
+            Precision::F32 => (images.clone(), &self.trunk),
             Precision::Bf16 => {
                 // Rounded after the normalisation: before, 0 to 255 would lose its last bits.
                 let (normalisation, rest) = self.trunk.split_at(1);
-                let images = forward(normalisation, &self.params, images, mode)?;
-                forward(rest, &self.params, &in_bf16(&images)?, mode)
+                (in_bf16(&forward(normalisation, &self.params, images, mode)?)?, rest)
             }
-        }
+        })
     }
 
     /// Maps and logits of `images`, `B x 3 x S x S` in 0..=255, in training; `rng` draws dropout.
@@ -287,8 +292,9 @@ impl Network {
     /// # Errors
     /// As [`Network::forward`].
     pub fn pass(&self, images: &Tensor, rng: &mut ChaCha8Rng) -> candle_core::Result<Pass> {
-        let (images, mut mode) = (&images.contiguous()?, Mode::Train(rng));
-        let (trunk_maps, tape) = record(images, || self.maps(images, &mut mode))?;
+        let mut mode = Mode::Train(rng);
+        let (images, layers) = self.begun(&images.contiguous()?, &mut mode)?;
+        let (trunk_maps, tape) = record(&images, || forward(layers, &self.params, &images, &mut mode))?;
         // A copy in another order than they lie in would be turned again by every operation.
         let is_last = trunk_maps.device().is_cuda();
         let lying = if is_last { trunk_maps.permute((0, 2, 3, 1))? } else { trunk_maps.clone() };

@@ -71,12 +71,15 @@ pub struct Gradients(HashMap<TensorId, Tensor>);
 /// The result is no part of candle's graph; [`Tape::backward`] takes its gradient.
 ///
 /// # Errors
-/// Those of `run`; an operand that comes from elsewhere, whose gradient would be lost; a recording within
+/// Those of `run`; an input or operand that comes from elsewhere, whose gradient would be lost; a recording within
 /// another.
 pub fn record(x: &Tensor, run: impl FnOnce() -> Result<Tensor>) -> Result<(Tensor, Tape)> {
     let tape = Tape { constant: HashSet::from([x.id()]), ..Tape::default() };
     if RECORDING.with_borrow(Option::is_some) {
         bail!("this thread records already");
+    }
+    if x.track_op() && !x.is_variable() {
+        return lost(x, "the input");
     }
     RECORDING.set(Some(tape));
     let result = run();
@@ -123,9 +126,7 @@ fn write_down(operation: Operation, output: Tensor) -> Result<Tensor> {
         let Some(tape) = tape else { bail!("{} was not recorded", operation.name()) };
         let inputs = operation.inputs();
         for (index, x) in inputs.iter().enumerate() {
-            // Beside the first input, what candle does not track either is a constant: a bias's scale of ones.
-            let may_be_constant = index > 0 && inputs.len() > 2 && !x.track_op();
-            if !may_be_constant {
+            if !may_be_constant(x, index, inputs.len()) {
                 tape.check(x, operation.name())?;
             }
         }
@@ -139,13 +140,22 @@ fn write_down(operation: Operation, output: Tensor) -> Result<Tensor> {
     })
 }
 
+/// Beside the first operand, what candle does not track either is a constant: a bias's scale of ones.
+fn may_be_constant(x: &Tensor, index: usize, operands: usize) -> bool {
+    index > 0 && operands > 2 && !x.track_op()
+}
+
+fn lost<T>(x: &Tensor, name: &str) -> Result<T> {
+    bail!("{name}: {:?} was made by no recorded operation, so its gradient would be lost", x.dims())
+}
+
 impl Tape {
     /// Refuses a tensor of candle's graph, or one that this tape has never seen.
     fn check(&self, x: &Tensor, name: &str) -> Result<()> {
         if x.is_variable() || self.tracked.contains(&x.id()) || self.constant.contains(&x.id()) {
             return Ok(());
         }
-        bail!("{name}: {:?} was made by no recorded operation, so its gradient would be lost", x.dims())
+        lost(x, name)
     }
 
     /// Gradients of all variables, from the gradient `dy` of the recording's result `y`. The tape's activations
@@ -385,6 +395,9 @@ mod tests {
         assert!(record(&x, doubled).err().unwrap().to_string().contains("add_relu"));
         let weight = || conv2d(&x, &(vars[0].as_tensor() * 2.0)?, SAME);
         assert!(record(&x, weight).err().unwrap().to_string().contains("conv2d: [3, 2, 3, 3]"));
+        let input = (vars[2].as_tensor() * 2.0).unwrap();
+        let error = record(&input, || Ok(input.clone())).err().unwrap().to_string();
+        assert!(error.contains("the input: [3] was made by no recorded operation"), "{error}");
         let (y, tape) = record(&x, || conv2d(&x, &vars[0], SAME)).unwrap();
         let error = tape.backward(&y, random(1, &[1, 3, 4, 3])).err().unwrap().to_string();
         assert!(error.contains("expected ([1, 3, 4, 4], F64)"), "{error}");

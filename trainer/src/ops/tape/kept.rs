@@ -34,7 +34,7 @@ mod joining {
         TensorId, bail,
     };
 
-    use super::super::{Entry, Operation, RECORDING};
+    use super::super::{Entry, Operation, RECORDING, lost, may_be_constant};
     use super::Backward;
 
     /// A tensor as an operation takes it.
@@ -42,6 +42,8 @@ mod joining {
     pub(in super::super::super) struct Input {
         /// Its values, contiguous.
         pub values: Tensor,
+        /// As it was handed over, by which the tape knows it.
+        handed: Tensor,
         /// The variable or recorded result that it is, or shows.
         leaf: Option<TensorId>,
     }
@@ -52,13 +54,13 @@ mod joining {
             let is_recorded = RECORDING
                 .with_borrow(|tape| tape.as_ref().is_some_and(|tape| tape.tracked.contains(&tensor.id())));
             let leaf = (tensor.is_variable() || is_recorded).then(|| tensor.id());
-            Ok(Input { values: tensor.contiguous()?, leaf })
+            Ok(Input { values: tensor.contiguous()?, handed: tensor.clone(), leaf })
         }
 
         /// `values`, in which the maps `shown` lie in memory.
         pub(in super::super::super) fn view(shown: &Tensor, values: Tensor) -> Input {
             let leaf = RECORDING.with_borrow(|tape| tape.as_ref()?.views.get(&shown.id()).copied());
-            Input { values, leaf }
+            Input { values, handed: shown.clone(), leaf }
         }
 
         /// Whether its gradient is wanted.
@@ -90,7 +92,7 @@ mod joining {
         let is_tracked = inputs.iter().any(|input| input.is_tracked());
         if !is_tracked || RECORDING.with_borrow(Option::is_some) {
             let y = Tensor::from_storage(y, shape, BackpropOp::none(), false);
-            write_down(inputs, &y, is_tracked.then(|| Box::new(backward) as Box<dyn Backward>))?;
+            write_down(inputs, &y, backward, is_tracked)?;
             return Ok(y);
         }
         let op = Done { y: Mutex::new(Some((y, shape))), backward };
@@ -102,20 +104,20 @@ mod joining {
         }
     }
 
-    /// Puts a result on the tape, if one is recording; without a way back it depends on no variable.
-    fn write_down(inputs: &[&Input], y: &Tensor, backward: Option<Box<dyn Backward>>) -> Result<()> {
+    /// Puts a result on the tape, if one is recording.
+    fn write_down(inputs: &[&Input], y: &Tensor, backward: impl Backward, is_tracked: bool) -> Result<()> {
         RECORDING.with_borrow_mut(|tape| {
             let Some(tape) = tape else { return Ok(()) };
-            let Some(backward) = backward else {
+            for (index, input) in inputs.iter().enumerate() {
+                let Input { handed, leaf, .. } = input;
+                let is_constant = may_be_constant(handed, index, inputs.len());
+                if leaf.is_none() && !is_constant && !tape.constant.contains(&handed.id()) {
+                    return lost(handed, backward.name());
+                }
+            }
+            if !is_tracked {
                 tape.constant.insert(y.id());
                 return Ok(());
-            };
-            if let Some(lost) = inputs.iter().find(|input| input.leaf.is_none() && input.values.track_op()) {
-                bail!(
-                    "{}: {:?} was made by no recorded operation, so its gradient would be lost",
-                    backward.name(),
-                    lost.values.dims()
-                );
             }
             let mut leaves = [None; 3];
             for (leaf, input) in leaves.iter_mut().zip(inputs) {
@@ -123,7 +125,8 @@ mod joining {
             }
             let output = backward.keeps_result().then(|| y.clone());
             tape.tracked.insert(y.id());
-            tape.entries.push(Entry { operation: Operation::Kept(leaves, backward), result: y.id(), output });
+            let operation = Operation::Kept(leaves, Box::new(backward));
+            tape.entries.push(Entry { operation, result: y.id(), output });
             Ok(())
         })
     }

@@ -81,3 +81,25 @@ fn an_input_of_candles_graph_is_refused_while_recording() {
     let error = record(&random(6, &[3]), run).err().unwrap().to_string();
     assert!(error.contains("product: [3] was made by no recorded operation"), "{error}");
 }
+
+#[test]
+fn maps_that_no_recorded_operation_made_are_refused_though_candle_tracks_them_as_little() {
+    let a = Var::from_tensor(&random(3, &[1, 2, 3, 4])).unwrap();
+    let elsewhere = random(4, &[1, 4, 2, 3]);
+    let lying = |maps: &Tensor| maps.permute((0, 2, 3, 1))?.contiguous();
+    let run = |change: &dyn Fn(Tensor) -> Result<Tensor>| {
+        let run = || {
+            let y = product(&Input::of(&a)?, &Input::of(&a)?)?;
+            let shown = y.permute((0, 3, 1, 2))?;
+            note_view(&shown, &y);
+            let changed = change(shown)?;
+            product(&Input::of(&a)?, &Input::view(&changed, lying(&changed)?))
+        };
+        record(&random(5, &[1]), run)
+    };
+    assert!(run(&Ok).is_ok());
+    for change in [&|maps| maps * 2.0, &|_| Ok(elsewhere.clone())] as [&dyn Fn(Tensor) -> Result<Tensor>; 2] {
+        let error = run(change).err().unwrap().to_string();
+        assert!(error.contains("product: [1, 4, 2, 3] was made by no recorded operation"), "{error}");
+    }
+}
