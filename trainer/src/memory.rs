@@ -2,6 +2,7 @@
 //! program can do is to abort, and Linux may kill it without a word.
 
 use std::fs;
+use std::path::Path;
 
 use crate::config::Config;
 use crate::layer::{Layer, ShapeError, convolved, cost};
@@ -53,22 +54,56 @@ fn least_bytes(layers: &[Layer], side: u32, batch: usize) -> Result<u64, ShapeEr
 /// What this process may still take, where the system says (Linux): the smallest of the machine's, the container's and
 /// the shell's limit (`ulimit -v`).
 fn available_bytes() -> Option<u64> {
-    let in_kib = |text: &str, name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
-    };
+    let in_kib = |text: &str, name: &str| Some(number_after(text, name)? << 10);
     let machine = fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| Some(in_kib(&text, "MemAvailable:")? + in_kib(&text, "SwapFree:").unwrap_or(0)));
-    // "max" where there is no limit, which is no number.
-    let container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let container = container.and_then(|text| text.trim().parse::<u64>().ok());
+    let container = left_in_group(Path::new("/sys/fs/cgroup"));
     let limits = fs::read_to_string("/proc/self/limits").ok();
     let shell = limits.and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("Max address space"))?;
-        let limit = line.split_whitespace().next()?.parse::<u64>().ok()?;
+        let limit = number_after(&text, "Max address space")?;
         let taken = in_kib(&fs::read_to_string("/proc/self/status").ok()?, "VmSize:")?;
         Some(limit.saturating_sub(taken))
     });
     [machine, container, shell].into_iter().flatten().min()
+}
+
+/// What a control group (version 2) may still take; `None` without a limit.
+fn left_in_group(folder: &Path) -> Option<u64> {
+    let read = |file: &str| fs::read_to_string(folder.join(file)).ok();
+    // "max" where there is no limit, which is no number.
+    let limit = number_after(&read("memory.max")?, "")?;
+    let used = read("memory.current").and_then(|text| number_after(&text, "")).unwrap_or(0);
+    // Files that are only cached make room.
+    let stat = read("memory.stat").unwrap_or_default();
+    let cached = ["active_file ", "inactive_file "].map(|name| number_after(&stat, name).unwrap_or(0));
+    Some(limit.saturating_sub(used.saturating_sub(cached.iter().sum())))
+}
+
+/// The number that follows `name` at the beginning of a line.
+fn number_after(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_may_take_what_it_has_not_and_what_it_only_caches() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
+        assert_eq!(left_in_group(folder.path()), None);
+        write("memory.max", "max\n");
+        assert_eq!(left_in_group(folder.path()), None);
+        write("memory.max", "1000\n");
+        assert_eq!(left_in_group(folder.path()), Some(1000));
+        write("memory.current", "700\n");
+        assert_eq!(left_in_group(folder.path()), Some(300));
+        write("memory.stat", "anon 500\nfile 200\ninactive_file 150\nactive_file 40\n");
+        assert_eq!(left_in_group(folder.path()), Some(490));
+        write("memory.current", "2000\n");
+        assert_eq!(left_in_group(folder.path()), Some(0));
+    }
 }
