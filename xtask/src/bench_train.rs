@@ -4,7 +4,7 @@
 //! They take turns, so that what else the machine does hits both, and medians are compared.
 
 use std::fmt;
-use std::fs;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -89,7 +89,7 @@ pub fn bench_train(options: &Options) -> Result<()> {
         )?),
     };
     let path = options.out.clone().unwrap_or_else(|| workspace.target.join("bench-train.jsonl"));
-    let mut lines = String::new();
+    let mut file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     println!("{HEADER}");
     for case in cases(options.quick) {
         let mut peers = vec![Peer::start("fieldmark", Command::new(&ours), case)?];
@@ -99,10 +99,10 @@ pub fn bench_train(options: &Options) -> Result<()> {
             peers.push(Peer::start("pytorch", command, case)?);
         }
         let summaries =
-            measured(&mut peers, case, if options.quick { 1 } else { options.rounds }.into(), &mut lines)?;
+            measured(&mut peers, case, if options.quick { 1 } else { options.rounds }.into(), &mut file)
+                .with_context(|| format!("the rounds so far are in {}", path.display()))?;
         println!("{}", Row { case, ours: summaries[0], theirs: summaries.get(1).copied() });
     }
-    fs::write(&path, lines).with_context(|| format!("cannot write {}", path.display()))?;
     eprintln!("every round is in {}", path.display());
     Ok(())
 }
@@ -120,7 +120,7 @@ fn cases(quick: bool) -> Vec<Case> {
     cases
 }
 
-fn measured(peers: &mut [Peer], case: Case, rounds: usize, lines: &mut String) -> Result<Vec<Summary>> {
+fn measured(peers: &mut [Peer], case: Case, rounds: usize, file: &mut File) -> Result<Vec<Summary>> {
     let mut all: Vec<Vec<Round>> = peers.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         for (peer, rounds) in peers.iter_mut().zip(&mut all) {
@@ -129,8 +129,7 @@ fn measured(peers: &mut [Peer], case: Case, rounds: usize, lines: &mut String) -
                 "bench": "train", "peer": peer.name, "backbone": case.backbone, "side": case.side,
                 "threads": case.threads, "batch": BATCH, "round": round, "measured": answer,
             });
-            *lines += &record.to_string();
-            lines.push('\n');
+            file.write_all(format!("{record}\n").as_bytes())?;
             rounds.push(Round::read(&answer)?);
         }
     }
