@@ -223,6 +223,7 @@ fn stacked(values: Vec<f32>, items: &[Item], side: usize) -> Result<Batch, candl
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::atomic::AtomicI32;
 
     use fieldmark::frame::{ResizeRule, input, network_frame};
     use fieldmark::picture::{Limits, read_picture};
@@ -322,9 +323,10 @@ mod tests {
         assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false]);
         let error = results[2].as_ref().unwrap_err().to_string();
         assert!(error.contains("4.png"), "{error}");
-        let bad = unreadable(&samples, |path| pictures.scaled(path));
+        let bad = unreadable(&samples, &AtomicI32::new(0), |path| pictures.scaled(path));
         assert_eq!(bad.len(), 1);
         assert_eq!(bad[0].path, samples[4].path);
+        assert!(unreadable(&samples, &AtomicI32::new(15), |path| pictures.scaled(path)).is_empty());
     }
 
     #[test]

@@ -31,7 +31,9 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if let Some(&TrainError::Stopped { signal, .. }) = error.downcast_ref() {
+            if let Some(&(TrainError::Stopped { signal, .. } | TrainError::StoppedReading { signal })) =
+                error.downcast_ref()
+            {
                 say::aside(&error.to_string());
                 return ExitCode::from(stop::exit_code(signal));
             }

@@ -79,6 +79,12 @@ pub enum TrainError {
         /// Steps of the whole run.
         steps: usize,
     },
+    /// Somebody asked it to, before its first step.
+    #[error("stopped while the pictures were first read; the same command goes on")]
+    StoppedReading {
+        /// The signal that asked.
+        signal: i32,
+    },
     /// The run ended before its first epoch did.
     #[error("the run has no whole epoch; train with --epochs 1 or more")]
     NoEpoch,
@@ -138,7 +144,7 @@ pub fn train(
     }
     let _lock = run::claim(run, dataset)?;
     let pictures = Arc::new(Pictures::new(config.side, config.resize, CACHE_BYTES));
-    refuse_unusable(dataset, &pictures)?;
+    refuse_unusable(dataset, &pictures, stop)?;
     let mut sgd = Sgd::new(config.optim.clone());
     let average = Average::of(network, config.optim.average)?;
     let evaluated = average.as_ref().map_or(network, |average| &average.network);
@@ -228,19 +234,22 @@ fn asked(stop: &AtomicI32) -> Option<i32> {
 }
 
 /// Before hours of training, not in the middle of them. What decodes is in the cache afterwards.
-fn refuse_unusable(dataset: &Dataset, pictures: &Pictures) -> Result<(), TrainError> {
+fn refuse_unusable(dataset: &Dataset, pictures: &Pictures, stop: &AtomicI32) -> Result<(), TrainError> {
     for (split, samples) in [("train", &dataset.train), ("validation", &dataset.validation)] {
         if samples.is_empty() {
             return Err(TrainError::EmptySplit { split });
         }
     }
     let bad = [
-        unreadable(&dataset.train, |path| pictures.scaled(path)),
-        unreadable(&dataset.validation, |path| pictures.as_on_the_board(path)),
+        unreadable(&dataset.train, stop, |path| pictures.scaled(path)),
+        unreadable(&dataset.validation, stop, |path| pictures.as_on_the_board(path)),
         // Decoded, not looked at: found out now, a bad file does not spoil the run's last step.
-        unreadable(&dataset.test, |path| read_picture(path, &Limits::default()).map(Arc::new)),
+        unreadable(&dataset.test, stop, |path| read_picture(path, &Limits::default()).map(Arc::new)),
     ]
     .concat();
+    if let Some(signal) = asked(stop) {
+        return Err(TrainError::StoppedReading { signal });
+    }
     match bad.first().cloned() {
         Some(Skipped { path, reason }) => Err(TrainError::Undecodable { count: bad.len(), path, reason }),
         None => Ok(()),

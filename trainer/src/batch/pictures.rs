@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fieldmark::frame::{Frame, ResizeRule, network_frame, resize};
@@ -113,12 +114,16 @@ fn shrunk(frame: Frame, rule: ResizeRule, side: u32) -> Frame {
 }
 
 /// The samples that do not decode, each with its reason: to be told before training, not in the middle of it.
-/// `read` says how they are needed, and so kept in the cache.
+/// `read` says how they are needed, and so kept in the cache. From when `stop` is not 0, no more are read.
 pub fn unreadable(
     samples: &[Sample],
+    stop: &AtomicI32,
     read: impl Fn(&Path) -> Result<Arc<Frame>, PictureError> + Sync,
 ) -> Vec<Skipped> {
     let refused = |sample: &Sample| {
+        if stop.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
         let error = read(&sample.path).err()?;
         Some(Skipped { path: sample.path.clone(), reason: error.to_string() })
     };
