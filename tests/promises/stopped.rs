@@ -198,6 +198,25 @@ fn a_closed_terminal_stops_a_run_unless_it_was_started_to_outlive_it() {
 }
 
 #[test]
+fn a_run_lives_without_the_lines_of_earlier_epochs_and_tells_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let birds = birds(folder.path());
+    let out = folder.path().join("run");
+    killed(&birds, &out);
+    let split = out.join("split.json");
+    let whole = fs::read_to_string(&split).unwrap();
+    for damaged in [&whole[..whole.len() / 2], "{]"] {
+        fs::write(&split, damaged).unwrap();
+        let refused = run("fieldmark-trainer", arguments(&birds, &out)).expect(1).err();
+        assert!(refused.contains("split.json") && refused.contains("it is damaged"), "{refused}");
+    }
+    fs::write(&split, whole).unwrap();
+    fs::remove_file(out.join("metrics.jsonl")).unwrap();
+    run("fieldmark-trainer", arguments(&birds, &out)).expect(0);
+    assert!(!metrics(&out).is_empty());
+}
+
+#[test]
 fn a_full_disk_leaves_the_last_checkpoint_whole() {
     let folder = tempfile::tempdir().unwrap();
     let birds = birds(folder.path());

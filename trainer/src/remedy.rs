@@ -4,10 +4,12 @@ use std::io::{Error, ErrorKind};
 
 /// The end of a message about a file that could not be read or written.
 pub fn remedy(act: &str, error: &Error) -> &'static str {
-    if act != "write" {
-        return "check that it is there and may be read";
-    }
     match error.kind() {
+        // Of its text, not of the disk.
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
+            "it is damaged; put a whole one in its place, or make it anew"
+        }
+        _ if act != "write" => "check that it is there and may be read",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             "make room; the last checkpoint is whole, and the same command goes on from it"
         }

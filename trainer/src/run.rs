@@ -256,7 +256,7 @@ fn read_split(run: &Path) -> Result<Value, RunError> {
 /// [`RunError::File`].
 pub fn append_metrics(run: &Path, metrics: &EpochMetrics) -> Result<(), RunError> {
     let path = run.join(METRICS);
-    let old = fs::read_to_string(&path);
+    let old = read_metrics(&path);
     write(&path, old.and_then(|old| Ok(old + &serde_json::to_string(metrics)? + "\n")))
 }
 
@@ -265,9 +265,17 @@ fn forget_metrics_from(run: &Path, epoch: usize) -> Result<(), RunError> {
     let path = run.join(METRICS);
     let is_older =
         |line: &&str| serde_json::from_str::<EpochMetrics>(line).is_ok_and(|metrics| metrics.epoch < epoch);
-    let kept = fs::read_to_string(&path)
+    let kept = read_metrics(&path)
         .map(|text| text.lines().filter(is_older).fold(String::new(), |kept, line| kept + line + "\n"));
     write(&path, kept)
+}
+
+/// The lines so far. None, where somebody has deleted the file: nothing else depends on them.
+fn read_metrics(path: &Path) -> io::Result<String> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read,
+    }
 }
 
 fn write(path: &Path, text: io::Result<String>) -> Result<(), RunError> {
