@@ -7,17 +7,15 @@ use candle_core::{Tensor, Var};
 use fieldmark::engine::{Engine, Options};
 use fieldmark::head::HeadKind;
 use fieldmark_trainer::backbone::Backbone;
-use fieldmark_trainer::batch::{Augment, Sampling};
 use fieldmark_trainer::checkpoint::Progress;
-use fieldmark_trainer::config::{Config, LossConfig, Precision};
+use fieldmark_trainer::config::Config;
 use fieldmark_trainer::dataset::{self, Dataset, SplitRule};
 use fieldmark_trainer::export::{ExportError, WeightType, export};
 use fieldmark_trainer::layer::ParamKind;
-use fieldmark_trainer::mc_loss::{Keep, Weights};
 use fieldmark_trainer::metrics::EpochSums;
 use fieldmark_trainer::network::{self, ClassLayer, Network, NetworkConfig};
-use fieldmark_trainer::optim::{OptimConfig, Schedule};
 use fieldmark_trainer::random::stream;
+use fieldmark_trainer::recipe::Recipe;
 use fieldmark_trainer::run::Trained;
 use rand::RngExt;
 
@@ -33,37 +31,8 @@ const NETWORK: NetworkConfig = NetworkConfig {
 };
 
 fn config(network: &NetworkConfig, side: u32) -> Config {
-    Config {
-        seed: 3,
-        split: SplitRule::default(),
-        network: network.clone(),
-        pretrained: None,
-        side,
-        resize: fieldmark::ResizeRule::Pad,
-        augment: Augment::default(),
-        sampling: Sampling::default(),
-        loss: LossConfig {
-            mc: Weights { mu: 1.0, lambda: 1.0 },
-            keep: Keep::Half,
-            mu_warm_up_epochs: 0.0,
-            label_smoothing: 0.0,
-        },
-        optim: OptimConfig {
-            rate: 0.1,
-            head_factor: 1.0,
-            head_first_epochs: 0.0,
-            momentum: 0.9,
-            nesterov: false,
-            weight_decay: 0.0,
-            warm_up_epochs: 0.0,
-            schedule: Schedule::Cosine,
-            average: 0.0,
-        },
-        batch: 4,
-        epochs: 1,
-        patience: None,
-        precision: Precision::F32,
-    }
+    let (network, resize) = (network.clone(), fieldmark::ResizeRule::Pad);
+    Config { seed: 3, network, side, resize, ..Recipe::Scratch.config() }
 }
 
 /// Scales, shifts, statistics and head weights as training may leave them, so that folding has something to fold.

@@ -6,8 +6,9 @@ use fieldmark_trainer::backbone::Backbone;
 use fieldmark_trainer::config::LossConfig;
 use fieldmark_trainer::mc_loss::{Keep, Weights};
 use fieldmark_trainer::network::{ClassLayer, NetworkConfig, build};
-use fieldmark_trainer::optim::{OptimConfig, Rates, Schedule, Sgd};
+use fieldmark_trainer::optim::{Rates, Sgd};
 use fieldmark_trainer::random::stream;
+use fieldmark_trainer::recipe::Recipe;
 use fieldmark_trainer::train::losses;
 use rand::RngExt;
 
@@ -28,17 +29,7 @@ fn trained(backbone: Backbone, stride: usize, threads: usize) -> Vec<u32> {
     let network = build(&config, CLASSES, SIDE as u32, 1).unwrap();
     let mc = Weights { mu: 1.0, lambda: 0.5 };
     let loss = LossConfig { mc, keep: Keep::Half, mu_warm_up_epochs: 0.0, label_smoothing: 0.1 };
-    let mut sgd = Sgd::new(OptimConfig {
-        rate: 0.05,
-        head_factor: 1.0,
-        head_first_epochs: 0.0,
-        momentum: 0.9,
-        nesterov: true,
-        weight_decay: 1e-4,
-        warm_up_epochs: 0.0,
-        schedule: Schedule::Cosine,
-        average: 0.0,
-    });
+    let mut sgd = Sgd::new(Recipe::Scratch.config().optim);
     let mut rng = stream(&[7]);
     let pixels: Vec<f32> = (0..BATCH * 3 * SIDE * SIDE).map(|_| rng.random_range(0.0..255.0)).collect();
     let images = Tensor::from_vec(pixels, (BATCH, 3, SIDE, SIDE), &Device::Cpu).unwrap();

@@ -21,8 +21,9 @@ use fieldmark_trainer::device::{self, Kind};
 use fieldmark_trainer::mc_loss::{Keep, Weights};
 use fieldmark_trainer::network::{self, ClassLayer, Network, NetworkConfig};
 use fieldmark_trainer::ops::keep_freed_memory;
-use fieldmark_trainer::optim::{OptimConfig, Rates, Schedule, Sgd};
+use fieldmark_trainer::optim::{Rates, Sgd};
 use fieldmark_trainer::random::stream;
+use fieldmark_trainer::recipe::Recipe;
 use fieldmark_trainer::train::losses;
 use rand::RngExt;
 
@@ -125,17 +126,7 @@ impl Training {
         let images = Tensor::from_vec(pixels, (batch, 3, side, side), &Device::Cpu)?.to_device(&device)?;
         let labels: Vec<u32> = (0..batch).map(|_| rng.random_range(0..args.classes as u32)).collect();
         let labels = Tensor::new(labels, &device)?;
-        let sgd = Sgd::new(OptimConfig {
-            rate: 0.01,
-            head_factor: 1.0,
-            head_first_epochs: 0.0,
-            momentum: 0.9,
-            nesterov: true,
-            weight_decay: 1e-4,
-            warm_up_epochs: 0.0,
-            schedule: Schedule::Cosine,
-            average: 0.0,
-        });
+        let sgd = Sgd::new(Recipe::Scratch.config().optim);
         Ok(Training { device, network, sgd, images, labels, done: 0 })
     }
 
