@@ -4,6 +4,7 @@
 //! - `export`: every network exports to a file that the board's engine runs to the trainer's logits.
 //! - `mc_loss`: the loss and its gradients are the paper's, to `PyTorch`'s last digits.
 //! - `ops`: every differentiable operation is `PyTorch`'s, forward and backward.
+//! - `report`: a report is one file of its run, and the run stays a run.
 //! - `resume`: a killed run ends in the same bits; threads change nothing.
 //! - `stopped`: a full disk, an interrupt, a lost folder or too little memory ends a run in one clear line, and it goes on.
 //! - `stock_candle`: what candle gets wrong, and why `ops` exists; fails when an upgrade mends it.
@@ -19,6 +20,7 @@ mod board;
 mod export;
 mod mc_loss;
 mod ops;
+mod report;
 mod resume;
 mod stock_candle;
 mod stopped;

@@ -39,6 +39,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Write the board's model file, after the board's own engine has agreed with the trainer
     Export(ExportArgs),
+    /// Write a run's report: one HTML file, to be read in any browser
+    Report(ReportArgs),
     /// Rewrite pretrained weights as one safetensors file that says what they are
     Weights(WeightsArgs),
 }
@@ -103,6 +105,28 @@ pub struct ExportArgs {
     /// Pictures that engine and trainer must agree on
     #[arg(long, default_value_t = 200)]
     pub pictures: usize,
+}
+
+/// `report`.
+#[derive(Args)]
+pub struct ReportArgs {
+    /// Folder of a run
+    pub run: PathBuf,
+    /// The pictures it was trained on, if they have moved
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// The file to write [default: report.html in RUN]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Weights of the last epoch instead of the best
+    #[arg(long)]
+    pub last: bool,
+    /// Where the network computes
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
+    pub device: DeviceArg,
+    /// Write the curves into this folder for tensorboard, instead of a report
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "data", "last", "device"])]
+    pub tensorboard: Option<PathBuf>,
 }
 
 /// `weights`.

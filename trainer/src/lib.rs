@@ -15,6 +15,7 @@
 //!    what it says of itself.
 //! 8. [`eval`]: accuracy on the test split, and whether cues lie on the marks.
 //! 9. [`export`]: the ONNX file, written once the board's engine has agreed; [`picture`] gives both the same input.
+//! 10. [`report`]: all of it as one page for a person; [`tensorboard`]: the curves for those who live there.
 //!
 //! # Shapes
 //!
@@ -41,7 +42,9 @@ pub mod picture;
 pub mod random;
 pub mod recipe;
 mod remedy;
+pub mod report;
 pub mod run;
 pub mod synth;
+pub mod tensorboard;
 pub mod train;
 pub mod weights;

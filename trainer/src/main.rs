@@ -1,23 +1,27 @@
-//! The trainer's program: `fieldmark-trainer synth | train | eval | export | weights`.
+//! The trainer's program: `fieldmark-trainer synth | train | eval | export | report | weights`.
 
 mod args;
 mod say;
 mod stop;
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use fieldmark::file::write_whole;
 use fieldmark_trainer::backbone::Convention;
+use fieldmark_trainer::config::Precision;
 use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
 use fieldmark_trainer::train::TrainError;
 use fieldmark_trainer::weights::Misfit;
-use fieldmark_trainer::{dataset, device, eval, export, network, ops, run, train, weights};
+use fieldmark_trainer::{
+    dataset, device, eval, export, network, ops, report, run, tensorboard, train, weights,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use args::{Cli, Command, EvalArgs, ExportArgs, SynthArgs, TrainArgs, WeightsArgs};
+use args::{Cli, Command, EvalArgs, ExportArgs, ReportArgs, SynthArgs, TrainArgs, WeightsArgs};
 
 fn main() -> ExitCode {
     ops::keep_freed_memory();
@@ -26,6 +30,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train(&args),
         Command::Eval(args) => eval(&args),
         Command::Export(args) => export(&args),
+        Command::Report(args) => report(&args),
         Command::Weights(args) => rewrite_weights(&args),
     };
     match done {
@@ -140,6 +145,46 @@ fn rewrite_weights(args: &WeightsArgs) -> Result<()> {
         say::aside(&format!("left out, no layer of {} has them: {}", args.backbone, foreign.join(", ")));
     }
     println!("{}", args.out.display());
+    Ok(())
+}
+
+fn report(args: &ReportArgs) -> Result<()> {
+    if let Some(folder) = &args.tensorboard {
+        return events(&args.run, folder);
+    }
+    let path = args.out.clone().unwrap_or_else(|| args.run.join(run::REPORT));
+    refuse_inside(&args.run, &path, run::REPORT)?;
+    let device = device::open(args.device.into(), Precision::F32)?;
+    let mut trained = run::open(&args.run, args.data.as_deref(), chosen(args.last))?;
+    trained.network = trained.network.on(&device, Precision::F32)?;
+    let bar = ProgressBar::new(0)
+        .with_style(ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {eta} left")?);
+    let html = report::report(&trained, &args.run, args.last, &bar);
+    bar.finish_and_clear();
+    let html = html?;
+    write_whole(&path, html.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("{} ({:.1} MB)", path.display(), html.len() as f64 / 1e6);
+    Ok(())
+}
+
+fn events(run: &Path, folder: &Path) -> Result<()> {
+    let path = folder.join(tensorboard::EVENTS);
+    refuse_inside(run, &path, tensorboard::EVENTS)?;
+    let events = tensorboard::events(&run::metrics(run)?, run::began(run), run::training_pictures(run)?);
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    write_whole(&path, &events).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// A run with files or folders in it that it knows nothing of could not be gone on with.
+fn refuse_inside(run: &Path, path: &Path, own: &str) -> Result<()> {
+    anyhow::ensure!(
+        !path.starts_with(run) || path == run.join(own),
+        "{} lies inside the run's folder, which holds nothing but the run's own files; choose a place outside of it, or {}",
+        path.display(),
+        run.join(own).display()
+    );
     Ok(())
 }
 

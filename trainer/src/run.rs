@@ -8,11 +8,13 @@
 //! | `last.safetensors` | all that is needed to go on: weights, velocities, progress |
 //! | `best.safetensors` | the weights of the epoch with the best validation accuracy |
 //! | `eval.json` | what [`eval`](crate::eval) found on the test split |
+//! | `report.html` | all of it for a person, see [`report`](crate::report) |
 //! | `lock` | empty; locked while a program trains in the folder |
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use fieldmark::file::write_whole;
 use serde_json::Value;
@@ -25,6 +27,7 @@ use crate::metrics::{EpochMetrics, EpochSums};
 use crate::network::{self, Network, NetworkError};
 use crate::optim::Sgd;
 use crate::remedy::remedy;
+use crate::tensorboard::EVENTS;
 
 /// All that is needed to go on.
 pub const LAST: &str = "last.safetensors";
@@ -32,6 +35,10 @@ pub const LAST: &str = "last.safetensors";
 pub const BEST: &str = "best.safetensors";
 /// What [`eval`](crate::eval) found.
 pub const EVAL: &str = "eval.json";
+/// What the data's lint found.
+pub const LINT: &str = "lint.json";
+/// All of it for a person, see [`report`](crate::report).
+pub const REPORT: &str = "report.html";
 const LOCK: &str = "lock";
 const CONFIG: &str = "config.json";
 const SPLIT: &str = "split.json";
@@ -147,7 +154,7 @@ fn refuse_taken(run: &Path) -> Result<(), RunError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(in_file("read", run)(error)),
     };
-    let ours = [LOCK, CONFIG, SPLIT, METRICS, LAST, BEST, EVAL];
+    let ours = [LOCK, CONFIG, SPLIT, METRICS, LAST, BEST, EVAL, LINT, REPORT, EVENTS];
     for entry in entries {
         let file = entry.map_err(in_file("read", run))?.path();
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -218,7 +225,7 @@ fn start(dataset: &Dataset, config: &Config, run: &Path) -> Result<Progress, Run
     write(&run.join(METRICS), Ok(String::new()))?;
     write(&run.join(SPLIT), Ok(format!("{:#}\n", split_record(dataset))))?;
     // Of an earlier run in this folder, whose last checkpoint was removed.
-    for old in [BEST, EVAL] {
+    for old in [BEST, EVAL, REPORT] {
         match fs::remove_file(run.join(old)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(in_file("write", &run.join(old))(error));
@@ -276,6 +283,33 @@ fn read_metrics(path: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         read => read,
     }
+}
+
+/// The run's metrics, a line an epoch; lines that are none are left out.
+///
+/// # Errors
+/// [`RunError::File`].
+pub fn metrics(run: &Path) -> Result<Vec<EpochMetrics>, RunError> {
+    let path = run.join(METRICS);
+    let text = read_metrics(&path).map_err(in_file("read", &path))?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// When the run began, in seconds since 1970: when its settings were written; 0 where the system does not say.
+pub fn began(run: &Path) -> f64 {
+    let written = fs::metadata(run.join(CONFIG)).and_then(|metadata| metadata.modified());
+    written
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Pictures that the run trains on.
+///
+/// # Errors
+/// [`RunError::File`].
+pub fn training_pictures(run: &Path) -> Result<usize, RunError> {
+    Ok(read_split(run)?["train"].as_array().map_or(0, Vec::len))
 }
 
 fn write(path: &Path, text: io::Result<String>) -> Result<(), RunError> {

@@ -49,7 +49,7 @@ pub struct Options {
     extra: Vec<OsString>,
 }
 
-/// Trains, measures, exports, and runs the board's program on the result.
+/// Trains, measures, reports, exports, and runs the board's program on the result.
 ///
 /// # Errors
 /// The stage that failed.
@@ -67,6 +67,7 @@ pub fn train_and_export(options: &Options) -> Result<()> {
     }
     run(train.arg("--out").arg(&run_folder).args(&options.extra))?;
     run(Command::new(&trainer).arg("eval").args([&run_folder, &data]))?;
+    run(Command::new(&trainer).arg("report").arg(&run_folder).arg("--data").arg(&data))?;
     run(&mut export(&trainer, options, [&run_folder, &data], &model))?;
     run(Command::new(&board).arg("verify").arg(&model))?;
     let picture = example(&run_folder.join("eval.json"))?;

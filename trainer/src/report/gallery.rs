@@ -1,0 +1,82 @@
+//! What each class's channels look at, so that a person can name the mark.
+
+use maud::{Markup, html};
+
+use super::Findings;
+use super::album::CROP_SIDE;
+use super::words::{count, value};
+
+/// Classes up to which all are unfolded.
+const UNFOLDED: usize = 12;
+
+/// The section.
+pub fn section(findings: &Findings) -> Markup {
+    let (survey, crops) = (&findings.survey, &findings.crops);
+    let looked: usize = survey.pictures.iter().sum();
+    let dead = survey.dead();
+    html! {
+        section #gallery {
+            h2 { "What the parts look at" }
+            p {
+                "For every class, where each of its channels fired most, cut from "
+                (count(looked, "training and validation picture", "training and validation pictures"))
+                ". If the crops of a part agree, it has found a mark that one can name; if they do not, it goes by something \
+                else."
+            }
+            @if dead > 0 {
+                p { (count(dead, "channel is", "channels are")) " dead: nowhere above zero on any of these pictures." }
+            }
+            @if crops.left_out > 0 {
+                p.hint { (count(crops.left_out, "crop was", "crops were")) " left out to keep this file small." }
+            }
+            @for class in 0..findings.classes() { (class_parts(findings, class)) }
+        }
+    }
+}
+
+fn class_parts(findings: &Findings, class: usize) -> Markup {
+    let layout = &findings.trained.network.layout;
+    let label = &findings.labels()[class];
+    html! {
+        details.class id={ "class-" (class + 1) } open[findings.classes() <= UNFOLDED] {
+            summary { h3 { (label) } " " span.hint { "class " (class + 1) } }
+            div.parts { @for (part, channel) in layout.group(class).enumerate() {
+                (part_crops(findings, class, part, channel))
+            } }
+        }
+    }
+}
+
+fn part_crops(findings: &Findings, class: usize, part: usize, channel: usize) -> Markup {
+    let (record, of) = (&findings.survey.channels[channel], findings.survey.pictures[class]);
+    let label = &findings.labels()[class];
+    html! {
+        div.part {
+            p.part-name {
+                strong { "Part " (part) } " " span.hint { "channel " (channel) }
+            }
+            div.crops {
+                @for (uri, path) in &findings.crops.of_channel[channel] {
+                    img src=(uri) width=(CROP_SIDE) height=(CROP_SIDE) decoding="async"
+                        alt={ (label) ", part " (part) }
+                        title=(findings.trained.dataset.name(path));
+                }
+            }
+            p.hint {
+                @if of == 0 {
+                    "no picture of this class was looked at"
+                } @else if record.alive == 0 {
+                    strong { "dead" } ": nowhere above zero on " (count(of, "picture", "pictures"))
+                } @else if record.apart == 0 {
+                    "always where a stronger part looks"
+                } @else {
+                    "adds " (value(f64::from(findings.survey.mean_share[[class, channel]]))) " to the logit on average; "
+                    @if record.alive == of { "seen on all " (of) } @else { "seen on " (record.alive) " of " (of) }
+                    @if record.apart < record.alive {
+                        ", in a place of its own on " (record.apart)
+                    }
+                }
+            }
+        }
+    }
+}
