@@ -6,8 +6,11 @@
 mod pattern;
 mod resample;
 
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
 use ndarray::Array4;
 use serde::{Deserialize, Serialize};
@@ -136,15 +139,63 @@ pub struct Region {
 
 /// How a picture of any shape becomes the network's square input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String", into = "String")]
 pub enum ResizeRule {
     /// The whole picture, each axis scaled on its own: nothing is lost, shapes are distorted.
     Squash,
     /// The largest centred square: shapes stay, the ends of the longer side are lost.
     Crop,
+    /// The centred square of this many hundredths, 1 to 100, of the shorter side: what networks that learned from random
+    /// parts of pictures expect, in which things are larger than in whole ones. ImageNet's are measured at 87 or 88.
+    Centre(u8),
     /// The whole picture scaled equally until its longer side fits, centred on grey (114): shapes and
     /// content stay, some of the input is spent on grey.
     Pad,
+}
+
+/// A text that names no rule.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("there is no resize rule {0:?}; there are squash, crop, pad, and centre-1 to centre-100")]
+pub struct NoResizeRule(String);
+
+impl FromStr for ResizeRule {
+    type Err = NoResizeRule;
+
+    fn from_str(name: &str) -> Result<ResizeRule, NoResizeRule> {
+        let percent = name.strip_prefix("centre-").and_then(|percent| percent.parse().ok());
+        match (name, percent) {
+            ("squash", _) => Ok(ResizeRule::Squash),
+            ("crop", _) => Ok(ResizeRule::Crop),
+            ("pad", _) => Ok(ResizeRule::Pad),
+            (_, Some(percent @ 1..=100)) => Ok(ResizeRule::Centre(percent)),
+            _ => Err(NoResizeRule(name.into())),
+        }
+    }
+}
+
+impl fmt::Display for ResizeRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResizeRule::Squash => f.write_str("squash"),
+            ResizeRule::Crop => f.write_str("crop"),
+            ResizeRule::Centre(percent) => write!(f, "centre-{percent}"),
+            ResizeRule::Pad => f.write_str("pad"),
+        }
+    }
+}
+
+impl TryFrom<String> for ResizeRule {
+    type Error = NoResizeRule;
+
+    fn try_from(name: String) -> Result<ResizeRule, NoResizeRule> {
+        name.parse()
+    }
+}
+
+impl From<ResizeRule> for String {
+    fn from(rule: ResizeRule) -> String {
+        rule.to_string()
+    }
 }
 
 /// Maps the pixels of a network's input back to the picture it was made of.
@@ -164,21 +215,26 @@ impl View {
     /// The view of a `width * height` picture through a `side * side` input. Sides of 0 count as 1.
     pub fn new(width: u32, height: u32, rule: ResizeRule, side: u32) -> View {
         let (width, height, side) = (width.max(1), height.max(1), side.max(1));
+        let shorter = width.min(height) as f32;
         let (seen_width, seen_height) = match rule {
-            ResizeRule::Crop => (width.min(height), width.min(height)),
-            ResizeRule::Squash | ResizeRule::Pad => (width, height),
+            ResizeRule::Crop => (shorter, shorter),
+            ResizeRule::Centre(percent) => {
+                let square = shorter * f32::from(percent.clamp(1, 100)) / 100.0;
+                (square, square)
+            }
+            ResizeRule::Squash | ResizeRule::Pad => (width as f32, height as f32),
         };
         let (drawn_width, drawn_height) = match rule {
-            ResizeRule::Squash | ResizeRule::Crop => (side, side),
+            ResizeRule::Squash | ResizeRule::Crop | ResizeRule::Centre(_) => (side, side),
             ResizeRule::Pad => {
                 (scaled(width, side, width.max(height)), scaled(height, side, width.max(height)))
             }
         };
         let seen = Region {
-            x: (width - seen_width) as f32 / 2.0,
-            y: (height - seen_height) as f32 / 2.0,
-            width: seen_width as f32,
-            height: seen_height as f32,
+            x: (width as f32 - seen_width) / 2.0,
+            y: (height as f32 - seen_height) / 2.0,
+            width: seen_width,
+            height: seen_height,
         };
         let (left, top) = ((side - drawn_width) / 2, (side - drawn_height) / 2);
         View { seen, drawn: [left, top, drawn_width, drawn_height], picture: [width, height] }
@@ -285,7 +341,7 @@ mod tests {
     #[test]
     fn to_input_inverts_to_picture() {
         for (width, height) in [(640, 480), (480, 641), (150, 150), (4000, 37), (1, 900)] {
-            for rule in [ResizeRule::Squash, ResizeRule::Crop, ResizeRule::Pad] {
+            for rule in [ResizeRule::Squash, ResizeRule::Crop, ResizeRule::Centre(70), ResizeRule::Pad] {
                 let view = View::new(width, height, rule, 224);
                 let seen = view.region();
                 for part in [0.001, 0.3, 0.5, 0.999] {
@@ -304,7 +360,7 @@ mod tests {
 
     #[test]
     fn views_lead_back_to_picture_pixels() {
-        use ResizeRule::{Crop, Pad, Squash};
+        use ResizeRule::{Centre, Crop, Pad, Squash};
         // Picture size, rule, input side, input point, picture point.
         for (size, rule, side, input, picture) in [
             ((448, 448), Squash, 224, (0.0, 224.0), (0.0, 448.0)),
@@ -313,6 +369,9 @@ mod tests {
             ((640, 480), Crop, 240, (120.0, 120.0), (320.0, 240.0)),
             ((641, 480), Crop, 240, (240.0, 240.0), (560.5, 480.0)),
             ((300, 500), Crop, 100, (50.0, 0.0), (150.0, 100.0)),
+            ((640, 400), Centre(50), 100, (0.0, 0.0), (220.0, 100.0)),
+            ((640, 400), Centre(50), 100, (50.0, 100.0), (320.0, 300.0)),
+            ((640, 400), Centre(100), 100, (0.0, 0.0), (120.0, 0.0)),
             ((640, 320), Pad, 160, (0.0, 40.0), (0.0, 0.0)),
             ((640, 320), Pad, 160, (160.0, 120.0), (640.0, 320.0)),
             ((640, 320), Pad, 160, (80.0, 10.0), (320.0, 0.0)),
@@ -366,9 +425,20 @@ mod tests {
 
     #[test]
     fn resize_rules_have_stable_names() {
-        let names = ["squash", "crop", "pad"];
-        for (rule, name) in [ResizeRule::Squash, ResizeRule::Crop, ResizeRule::Pad].iter().zip(names) {
-            assert_eq!(serde_json::to_string(rule).unwrap(), format!("\"{name}\""));
+        use ResizeRule::{Centre, Crop, Pad, Squash};
+        for (rule, name) in [
+            (Squash, "squash"),
+            (Crop, "crop"),
+            (Pad, "pad"),
+            (Centre(1), "centre-1"),
+            (Centre(88), "centre-88"),
+        ] {
+            assert_eq!(serde_json::to_string(&rule).unwrap(), format!("\"{name}\""));
+            assert_eq!(name.parse(), Ok(rule));
+        }
+        for name in ["", "Crop", "centre", "centre-0", "centre-101", "centre-300", "centre--5"] {
+            assert!(name.parse::<ResizeRule>().is_err(), "{name}");
+            assert!(serde_json::from_str::<ResizeRule>(&format!("\"{name}\"")).is_err(), "{name}");
         }
     }
 }

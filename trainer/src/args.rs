@@ -211,9 +211,10 @@ pub struct TrainArgs {
     /// Input side in pixels
     #[arg(long)]
     pub side: Option<u32>,
-    /// How a picture becomes the square input
-    #[arg(long, value_enum)]
-    pub resize: Option<ResizeArg>,
+    /// How a picture becomes the square input: squash (each axis scaled on its own), crop (the largest centred square),
+    /// centre-1 to centre-100 (that many hundredths of it), pad (the whole picture on grey)
+    #[arg(long)]
+    pub resize: Option<ResizeRule>,
     /// Share of the training pictures held out to choose the best epoch
     #[arg(long, default_value_t = 0.15)]
     pub validation: f64,
@@ -349,17 +350,6 @@ pub enum HeadArg {
     Linear,
 }
 
-/// `--resize`.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ResizeArg {
-    /// Scale each axis on its own
-    Squash,
-    /// The largest centred square
-    Crop,
-    /// The whole picture on grey
-    Pad,
-}
-
 /// `--schedule`.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ScheduleArg {
@@ -475,7 +465,7 @@ impl TrainArgs {
             network: self.network(&base.network),
             pretrained: None,
             side: self.side.unwrap_or(base.side),
-            resize: self.resize.map_or(base.resize, ResizeRule::from),
+            resize: self.resize.unwrap_or(base.resize),
             augment: self.augment(&base.augment),
             sampling: if self.balanced { Sampling::Balanced } else { base.sampling },
             loss: LossConfig {
@@ -567,16 +557,6 @@ fn ratio(crop: Crop) -> [f32; 2] {
             Crop::Part { ratio, .. } => ratio,
             Crop::Whole | Crop::Shifted { .. } => [1.0, 1.0],
         },
-    }
-}
-
-impl From<ResizeArg> for ResizeRule {
-    fn from(arg: ResizeArg) -> ResizeRule {
-        match arg {
-            ResizeArg::Squash => ResizeRule::Squash,
-            ResizeArg::Crop => ResizeRule::Crop,
-            ResizeArg::Pad => ResizeRule::Pad,
-        }
     }
 }
 

@@ -298,7 +298,7 @@ mod tests {
     fn evaluation_sees_what_the_board_sees() {
         let folder = tempfile::tempdir().unwrap();
         let samples = pictures(folder.path(), 5);
-        for rule in [ResizeRule::Squash, ResizeRule::Crop, ResizeRule::Pad] {
+        for rule in [ResizeRule::Squash, ResizeRule::Crop, ResizeRule::Centre(60), ResizeRule::Pad] {
             let pictures = Arc::new(Pictures::new(16, rule, CACHE_BYTES));
             for _ in 0..2 {
                 let seen: Vec<f32> = contents(Batches::evaluate(&pictures, &samples, 2))

@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn no_change_is_what_the_board_sees() {
-        for rule in [ResizeRule::Squash, ResizeRule::Crop, ResizeRule::Pad] {
+        for rule in [ResizeRule::Squash, ResizeRule::Crop, ResizeRule::Centre(60), ResizeRule::Pad] {
             let frame = ramp(50, 40);
             let board = planes(&network_frame(&frame, rule, 20).0);
             assert_eq!(changed(&frame, rule, &STILL, 1), board, "{rule:?}");

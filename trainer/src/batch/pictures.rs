@@ -102,6 +102,7 @@ fn shrunk(frame: Frame, rule: ResizeRule, side: u32) -> Frame {
     let now = match rule {
         ResizeRule::Pad => width.max(height),
         ResizeRule::Squash | ResizeRule::Crop => width.min(height),
+        ResizeRule::Centre(percent) => (width.min(height) * u32::from(percent)).div_ceil(100),
     };
     if now <= side {
         return frame;
