@@ -33,7 +33,9 @@ pub struct Cli {
 pub enum Command {
     /// Draw a data set of birds with known field marks, in the layout of CUB-200-2011
     Synth(SynthArgs),
-    /// Train on a folder of class folders, a folder of split folders, or the CUB-200-2011 layout
+    /// Say what is suspicious about a data set; changes nothing
+    Lint(LintArgs),
+    /// Train on a folder of class folders or of split folders, a CSV list, or a published set's own layout
     Train(Box<TrainArgs>),
     /// Measure a run on its test split
     Eval(EvalArgs),
@@ -65,6 +67,50 @@ pub struct SynthArgs {
     /// Decides every picture
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+}
+
+/// `lint`.
+#[derive(Args)]
+pub struct LintArgs {
+    /// Folder of pictures, or a CSV list of them
+    pub data: PathBuf,
+    /// All that was found, as JSON, into this file
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+    /// Exit with code 1 where something was found that is more than a note
+    #[arg(long)]
+    pub strict: bool,
+    /// Threads [default: one a core]; the result does not depend on it
+    #[arg(long)]
+    pub threads: Option<NonZeroUsize>,
+    /// Decides the split, as for `train`
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// What is held out
+    #[command(flatten)]
+    pub split: SplitArgs,
+}
+
+/// How pictures are held out.
+#[derive(Args)]
+pub struct SplitArgs {
+    /// Share of the training pictures held out to choose the best epoch
+    #[arg(long, default_value_t = SplitRule::default().validation)]
+    pub validation: f64,
+    /// Share of all pictures held out for `eval`, where DATA has no test split
+    #[arg(long, default_value_t = SplitRule::default().test)]
+    pub test: f64,
+    /// Keep pictures on one side of a split whose names agree up to this character
+    #[arg(long)]
+    pub group_by: Option<char>,
+}
+
+impl SplitArgs {
+    /// What was typed.
+    pub fn rule(&self, seed: u64) -> SplitRule {
+        let group = self.group_by.map(GroupBy::Prefix);
+        SplitRule { seed, validation: self.validation, test: self.test, group }
+    }
 }
 
 /// `eval`.
@@ -154,7 +200,7 @@ pub struct WeightsArgs {
 /// `train`.
 #[derive(Args)]
 pub struct TrainArgs {
-    /// Folder of pictures
+    /// Folder of pictures, or a CSV list of them
     pub data: PathBuf,
     /// Folder of the run; one that holds the same run unfinished is gone on with
     #[arg(long)]
@@ -215,15 +261,9 @@ pub struct TrainArgs {
     /// centre-1 to centre-100 (that many hundredths of it), pad (the whole picture on grey)
     #[arg(long)]
     pub resize: Option<ResizeRule>,
-    /// Share of the training pictures held out to choose the best epoch
-    #[arg(long, default_value_t = 0.15)]
-    pub validation: f64,
-    /// Share of all pictures held out for `eval`, where DATA has no test split
-    #[arg(long, default_value_t = 0.2)]
-    pub test: f64,
-    /// Keep pictures on one side of a split whose names agree up to this character
-    #[arg(long)]
-    pub group_by: Option<char>,
+    /// What is held out
+    #[command(flatten)]
+    pub split: SplitArgs,
     /// Every class as often as every other
     #[arg(long)]
     pub balanced: bool,
@@ -456,12 +496,7 @@ impl TrainArgs {
         }
         Config {
             seed: self.seed,
-            split: SplitRule {
-                seed: self.seed,
-                validation: self.validation,
-                test: self.test,
-                group: self.group_by.map(GroupBy::Prefix),
-            },
+            split: self.split.rule(self.seed),
             network: self.network(&base.network),
             pretrained: None,
             side: self.side.unwrap_or(base.side),

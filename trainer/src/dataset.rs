@@ -1,15 +1,21 @@
 //! Labelled pictures in a folder, and which of them are for training, choosing, and testing.
 //!
-//! Three layouts are recognised: CUB-200-2011 (an `images.txt`), split folders (`train`, and `val` or `validation`,
-//! and `test`, each with class folders), and plain class folders. Classes are matched by name, never by position, and
-//! nothing of the user's is changed.
+//! A [`Layout`] is recognised by the files that it has: a list of pictures, one of four published sets, split folders
+//! (`train`, and `val` or `validation`, and `test`, each with class folders), or plain class folders. Classes are matched
+//! by name, never by position, and nothing of the user's is changed.
 
+mod aircraft;
+mod cars;
 mod cub;
 mod error;
+mod flowers;
 mod folder;
+mod list;
+mod mat;
 mod split;
+mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use fieldmark::model::hexadecimal;
 use rayon::prelude::*;
@@ -17,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use error::DatasetError;
-pub use split::{GroupBy, SplitRule, split_record};
+pub use mat::MatError;
+pub use split::{GroupBy, SplitRule, source, split_record};
 
 /// One picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,9 +80,11 @@ pub struct Skipped {
 /// The pictures of a folder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    /// The folder.
+    /// The folder that has all of them.
     pub root: PathBuf,
-    /// Class names: the class folders' names in byte order, or those of `classes.txt` by id.
+    /// What was read: `root`, or a list in it.
+    pub source: PathBuf,
+    /// Class names: the class folders' names in byte order, or those of the set's own list in its order.
     pub labels: Vec<String>,
     /// Names of annotated parts; empty where nothing is annotated.
     pub parts: Vec<String>,
@@ -93,7 +102,25 @@ pub struct Dataset {
     pub hash: String,
 }
 
+/// How pictures and their classes are written down. Each has its reader, which says more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Layout {
+    /// A CSV file.
+    List(PathBuf),
+    /// CUB-200-2011.
+    Cub,
+    /// FGVC-Aircraft; the folder of its lists.
+    Aircraft(PathBuf),
+    /// Stanford Cars.
+    Cars,
+    /// Oxford Flowers 102.
+    Flowers,
+    /// Class folders, plain or below split folders.
+    Folders,
+}
+
 /// What a layout's reader found, before anything is split. A split that is `None` is not given by the layout.
+#[derive(Default)]
 struct Found {
     labels: Vec<String>,
     parts: Vec<String>,
@@ -104,7 +131,7 @@ struct Found {
     skipped: Vec<Skipped>,
 }
 
-/// Reads the data set in the folder `path`; `rule` makes the splits that the folder does not come with.
+/// Reads the data set in the folder `path`, or the list `path`; `rule` makes the splits that it does not come with.
 ///
 /// Files that cannot be pictures are in [`Dataset::skipped`], each with its reason.
 ///
@@ -113,15 +140,19 @@ struct Found {
 /// collide, classes that only held-out splits have, tables that do not parse, a rule that cannot be followed.
 pub fn read(path: &Path, rule: &SplitRule) -> Result<Dataset, DatasetError> {
     rule.check()?;
-    let found = if path.join("images.txt").is_file() { cub::read(path)? } else { folder::read(path)? };
-    let mut found = without_unreadable(found);
+    let layout = layout(path)?;
+    let root = match &layout {
+        Layout::List(list) => list.parent().unwrap_or(Path::new("")).to_owned(),
+        _ => path.to_owned(),
+    };
+    let mut found = without_unreadable(found(path, &layout)?);
     refuse_unwritable_names(path, &found)?;
     refuse_collisions(&found.labels)?;
     refuse_empty_classes(&found)?;
     if found.labels.len() < 2 {
         return Err(DatasetError::Classes { path: path.to_owned(), actual: found.labels.len() });
     }
-    let hash = hash(path, &found);
+    let hash = hash(&root, &found);
     let classes = found.labels.len();
     let test = match found.test {
         Some(test) => test,
@@ -134,7 +165,8 @@ pub fn read(path: &Path, rule: &SplitRule) -> Result<Dataset, DatasetError> {
         }
     };
     Ok(Dataset {
-        root: path.to_owned(),
+        root,
+        source: path.to_owned(),
         labels: found.labels,
         parts: found.parts,
         field_marks: found.field_marks,
@@ -144,6 +176,52 @@ pub fn read(path: &Path, rule: &SplitRule) -> Result<Dataset, DatasetError> {
         skipped: found.skipped,
         hash,
     })
+}
+
+/// What the files in `path` are; `path` itself may be a list.
+fn layout(path: &Path) -> Result<Layout, DatasetError> {
+    if path.is_file() {
+        let is_list = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+        let list = is_list.then(|| Layout::List(path.to_owned()));
+        return list.ok_or_else(|| DatasetError::File { path: path.to_owned() });
+    }
+    if let Some(list) = list::in_folder(path)? {
+        return Ok(Layout::List(list));
+    }
+    Ok(match aircraft::lists(path) {
+        Some(folder) => Layout::Aircraft(folder),
+        None if path.join("images.txt").is_file() => Layout::Cub,
+        None if cars::is_there(path) => Layout::Cars,
+        None if flowers::is_there(path) => Layout::Flowers,
+        None => Layout::Folders,
+    })
+}
+
+fn found(path: &Path, layout: &Layout) -> Result<Found, DatasetError> {
+    match layout {
+        Layout::List(list) => list::read(list),
+        Layout::Cub => cub::read(path),
+        Layout::Aircraft(folder) => aircraft::read(folder),
+        Layout::Cars => cars::read(path),
+        Layout::Flowers => flowers::read(path),
+        Layout::Folders => folder::read(path),
+    }
+}
+
+/// The folder `name` in `root`; some archives hold it once more inside itself. `archive` is what brings it.
+fn folder_of_pictures(root: &Path, name: &str, archive: &'static str) -> Result<PathBuf, DatasetError> {
+    let path = root.join(name);
+    let inner = path.join(name);
+    match () {
+        () if inner.is_dir() => Ok(inner),
+        () if path.is_dir() => Ok(path),
+        () => Err(DatasetError::Missing { path, archive }),
+    }
+}
+
+/// A list names pictures below its folder; anything else would not be found again where the folder has moved.
+fn is_below(name: &str) -> bool {
+    !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 impl Dataset {

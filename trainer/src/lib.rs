@@ -3,7 +3,7 @@
 //! # The tour, in the order of a run
 //!
 //! 1. [`dataset`]: labelled pictures in folders, split and checked; [`synth`] draws a data set whose field marks
-//!    are known.
+//!    are known; [`lint`] says what is suspicious about one.
 //! 2. [`batch`]: pictures decoded, changed at random, stacked, ahead of time; [`random`] names its streams.
 //! 3. [`layer`]: the network as data, and the matches over it: shape, cost, parameters, forward, fold.
 //! 4. [`backbone`], [`network`]: what is written once: backbones; class-aligned layer and head on top. [`weights`]
@@ -32,6 +32,7 @@ pub mod device;
 pub mod eval;
 pub mod export;
 pub mod layer;
+pub mod lint;
 pub mod mc_loss;
 pub mod memory;
 pub mod metrics;

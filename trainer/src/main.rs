@@ -1,4 +1,4 @@
-//! The trainer's program: `fieldmark-trainer synth | train | eval | export | report | weights`.
+//! The trainer's program: `fieldmark-trainer synth | lint | train | eval | export | report | weights`.
 
 mod args;
 mod say;
@@ -17,16 +17,20 @@ use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
 use fieldmark_trainer::train::TrainError;
 use fieldmark_trainer::weights::Misfit;
 use fieldmark_trainer::{
-    dataset, device, eval, export, network, ops, report, run, tensorboard, train, weights,
+    dataset, device, eval, export, lint, network, ops, report, run, tensorboard, train, weights,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use args::{Cli, Command, EvalArgs, ExportArgs, ReportArgs, SynthArgs, TrainArgs, WeightsArgs};
+use args::{Cli, Command, EvalArgs, ExportArgs, LintArgs, ReportArgs, SynthArgs, TrainArgs, WeightsArgs};
 
 fn main() -> ExitCode {
     ops::keep_freed_memory();
     let done = match Cli::parse().command {
         Command::Synth(args) => synth(&args),
+        Command::Lint(args) => match lint(&args) {
+            Ok(lint) if args.strict && lint.has_warnings() => return ExitCode::FAILURE,
+            other => other.map(drop),
+        },
         Command::Train(args) => train(&args),
         Command::Eval(args) => eval(&args),
         Command::Export(args) => export(&args),
@@ -66,10 +70,30 @@ fn synth(args: &SynthArgs) -> Result<()> {
     Ok(())
 }
 
-fn train(args: &TrainArgs) -> Result<()> {
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global().context("--threads")?;
+fn lint(args: &LintArgs) -> Result<lint::Lint> {
+    set_threads(args.threads)?;
+    let rule = args.split.rule(args.seed);
+    let dataset = dataset::read(&args.data, &rule)?;
+    let pictures = dataset.train.len() + dataset.validation.len() + dataset.test.len();
+    let bar = ProgressBar::new(pictures as u64)
+        .with_style(ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {per_sec}  {eta} left")?);
+    let lint = lint::lint(&dataset, &rule, &|| bar.inc(1));
+    bar.finish_and_clear();
+    if let Some(path) = &args.json {
+        let json = serde_json::to_string_pretty(&lint)? + "\n";
+        write_whole(path, json.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    say::result(&lint::table(&lint));
+    Ok(lint)
+}
+
+fn set_threads(threads: Option<NonZeroUsize>) -> Result<()> {
+    let Some(threads) = threads else { return Ok(()) };
+    rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global().context("--threads")
+}
+
+fn train(args: &TrainArgs) -> Result<()> {
+    set_threads(args.threads)?;
     let mut config = args.config();
     config.check()?;
     let allow = args.allow.iter().copied().map(Misfit::from).collect();

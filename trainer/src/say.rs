@@ -32,6 +32,11 @@ pub fn aside(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// Lines on stdout. A reader that has gone, as `head` does, wants no more of them.
+pub fn result(lines: &str) {
+    let _ = io::stdout().write_all(lines.as_bytes());
+}
+
 /// Classes, pictures, and what is not used.
 pub fn dataset(dataset: &Dataset) {
     aside(&format!(

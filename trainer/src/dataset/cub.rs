@@ -6,60 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use super::{Annotation, DatasetError, FieldMarks, Found, PartPoint, Sample};
-
-/// A table's lines, split at spaces.
-struct Table {
-    path: PathBuf,
-    text: String,
-}
-
-/// One line of a table.
-struct Row<'a> {
-    table: &'a Table,
-    line: usize,
-    text: &'a str,
-}
-
-impl Table {
-    fn read(path: PathBuf) -> Result<Table, DatasetError> {
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Table { path, text }),
-            Err(source) => Err(DatasetError::Read { path, source }),
-        }
-    }
-
-    /// A table that may be absent, and is then empty.
-    fn read_if_there(path: PathBuf) -> Result<Table, DatasetError> {
-        if path.exists() { Table::read(path) } else { Ok(Table { path, text: String::new() }) }
-    }
-
-    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let lines = self.text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty());
-        lines.map(|(index, text)| Row { table: self, line: index + 1, text: text.trim() })
-    }
-}
-
-impl<'a> Row<'a> {
-    fn error(&self, expected: &'static str) -> DatasetError {
-        let (path, line) = (self.table.path.clone(), self.line);
-        DatasetError::Table { path, line, expected, actual: self.text.to_owned() }
-    }
-
-    /// A number, then the rest of the line: names may have spaces.
-    fn id_and_text(&self, expected: &'static str) -> Result<(usize, &'a str), DatasetError> {
-        let parsed = self.text.split_once(' ').and_then(|(id, text)| Some((id.parse().ok()?, text.trim())));
-        parsed.ok_or_else(|| self.error(expected))
-    }
-
-    /// All words of the line as numbers.
-    fn numbers<T: FromStr, const N: usize>(&self, expected: &'static str) -> Result<[T; N], DatasetError> {
-        let numbers: Result<Vec<T>, _> = self.text.split_whitespace().map(str::parse).collect();
-        numbers.ok().and_then(|numbers| numbers.try_into().ok()).ok_or_else(|| self.error(expected))
-    }
-}
+use super::table::{Row, Table};
+use super::{Annotation, DatasetError, FieldMarks, Found, PartPoint, Sample, is_below};
 
 /// Reads the layout. The official split is kept; validation is left to the split rule.
 ///
@@ -88,9 +37,7 @@ pub fn read(root: &Path) -> Result<Found, DatasetError> {
         let class = *classes.get(&id).ok_or_else(|| row.error("an image id of image_class_labels.txt"))?;
         let training =
             *is_training.get(&id).ok_or_else(|| row.error("an image id of train_test_split.txt"))?;
-        let is_below =
-            Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        if !is_below {
+        if !is_below(name) {
             return Err(row.error("a path below the images folder"));
         }
         let sample = Sample { path: root.join("images").join(name), class, marks: annotations.remove(&id) };

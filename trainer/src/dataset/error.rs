@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::Skipped;
+use super::{MatError, Skipped};
 
 /// Why a folder is no data set.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +74,54 @@ pub enum DatasetError {
         /// The folder or file.
         path: PathBuf,
     },
-    /// A line of a CUB table does not say what it should.
-    #[error("{}:{line}: expected {expected}, got {actual:?}", path.display())]
+    /// A file that is no list.
+    #[error(
+        "{} is a file, expected a folder of pictures or a list of them that ends in .csv: name one of these",
+        path.display()
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Two lists in one folder.
+    #[error("{} and {} are both lists of pictures: name the one that you mean", first.display(), second.display())]
+    Lists {
+        /// One.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// A published set's lists are there, its pictures are not.
+    #[error("the pictures are not in {}: unpack {archive} there", path.display())]
+    Missing {
+        /// The folder that they belong into.
+        path: PathBuf,
+        /// What brings them.
+        archive: &'static str,
+    },
+    /// A MATLAB file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Mat {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: MatError,
+    },
+    /// An entry of a file without lines does not say what it should.
+    #[error("{}: {place}: expected {expected}; correct it, or copy the file again from its source", path.display())]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// The variable, its entry counted from 1, its field.
+        place: String,
+        /// What should stand there, and what does.
+        expected: String,
+    },
+    /// A line of a list or table does not say what it should.
+    #[error(
+        "{}:{line}: expected {expected}, got {actual:?}; correct the line, or copy the file again from its source",
+        path.display()
+    )]
     Table {
         /// The file.
         path: PathBuf,

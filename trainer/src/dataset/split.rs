@@ -5,6 +5,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::{Dataset, DatasetError, Sample};
 use crate::random::stream;
@@ -95,11 +96,15 @@ fn groups(samples: &[Sample], by: Option<GroupBy>) -> Vec<Vec<usize>> {
     };
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, sample) in samples.iter().enumerate() {
-        let stem = sample.path.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
-        let prefix = stem.rsplit_once(by).map_or(&*stem, |(prefix, _)| prefix);
-        groups.entry(prefix.to_owned()).or_default().push(index);
+        groups.entry(source(&sample.path, by)).or_default().push(index);
     }
     groups.into_values().collect()
+}
+
+/// What a picture's name has in common with those of the same source: all before the last `by`, the ending aside.
+pub fn source(path: &Path, by: char) -> String {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
+    stem.rsplit_once(by).map_or(&*stem, |(prefix, _)| prefix).to_owned()
 }
 
 /// Pictures a class.
@@ -208,7 +213,7 @@ pub fn split_record(dataset: &Dataset) -> Value {
         .iter()
         .map(|skipped| json!({ "file": dataset.name(&skipped.path), "reason": skipped.reason }));
     // Absolute, so that the run can be read from any folder.
-    let folder = std::path::absolute(&dataset.root).unwrap_or_else(|_| dataset.root.clone());
+    let folder = std::path::absolute(&dataset.source).unwrap_or_else(|_| dataset.source.clone());
     json!({
         "schema": 1,
         "folder": folder.to_string_lossy(),
@@ -318,6 +323,7 @@ mod tests {
         let test = held(&mut train, 2, 0.25, &SplitRule::default());
         let dataset = Dataset {
             root: root.path().to_owned(),
+            source: root.path().to_owned(),
             labels: vec!["a".into(), "b".into()],
             parts: Vec::new(),
             field_marks: Vec::new(),
