@@ -4,14 +4,16 @@
 //! Every picture is decoded once, as training would; then each check makes at most a few [`Finding`]s of what was
 //! measured. [`table`] is for people, the JSON of a [`Lint`] for the report and for programs.
 
+mod camera;
 mod classes;
 mod copies;
-mod exif;
 mod likeness;
 mod measure;
 mod shapes;
 mod sources;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
@@ -173,7 +175,7 @@ impl Finding {
 pub fn lint(dataset: &Dataset, rule: &SplitRule, done: &(dyn Fn() + Sync)) -> Lint {
     let measured = measure::measured(dataset, done);
     let checks: [fn(&Measured<'_>, &SplitRule) -> Vec<Finding>; 5] =
-        [copies::findings, sources::findings, exif::findings, classes::findings, shapes::findings];
+        [copies::findings, sources::findings, camera::findings, classes::findings, shapes::findings];
     let mut findings: Vec<Finding> = checks.iter().flat_map(|check| check(&measured, rule)).collect();
     findings.sort_by_key(|finding| finding.kind);
     Lint {

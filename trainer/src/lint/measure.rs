@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::exif::{Exif, exif};
+use super::camera::{Exif, exif};
 use super::likeness::{Likeness, likeness};
 use super::{Group, Named};
 use crate::dataset::{Dataset, Sample};

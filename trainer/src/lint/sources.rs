@@ -36,10 +36,14 @@ pub fn findings(measured: &Measured<'_>, _: &SplitRule) -> Vec<Finding> {
         .collect()
 }
 
+/// Names without the divider say nothing: `1.jpg` of one class is not of the same source as that of another.
 fn sources(measured: &Measured<'_>, by: char) -> Sources {
     let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, picture) in measured.pictures.iter().enumerate() {
-        places.entry(source(&picture.sample.path, by)).or_default().push(at);
+        let path = &picture.sample.path;
+        if path.file_stem().is_some_and(|stem| stem.to_string_lossy().contains(by)) {
+            places.entry(source(path, by)).or_default().push(at);
+        }
     }
     Sources { by, places }
 }
