@@ -2,6 +2,7 @@
 //!
 //! - `board`: the board's program answers as the trainer does, and fails in one clear line.
 //! - `export`: every network exports to a file that the board's engine runs to the trainer's logits.
+//! - `lint`: it says what it found, exits as it says, and changes nothing.
 //! - `mc_loss`: the loss and its gradients are the paper's, to `PyTorch`'s last digits.
 //! - `ops`: every differentiable operation is `PyTorch`'s, forward and backward.
 //! - `report`: a report is one file of its run, and the run stays a run.
@@ -18,6 +19,7 @@ mod program;
 
 mod board;
 mod export;
+mod lint;
 mod mc_loss;
 mod ops;
 mod report;
