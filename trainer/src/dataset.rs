@@ -148,7 +148,7 @@ pub fn read(path: &Path, rule: &SplitRule) -> Result<Dataset, DatasetError> {
     let mut found = without_unreadable(found(path, &layout)?);
     refuse_unwritable_names(path, &found)?;
     refuse_collisions(&found.labels)?;
-    refuse_empty_classes(&found)?;
+    refuse_empty_classes(&found, &layout)?;
     if found.labels.len() < 2 {
         return Err(DatasetError::Classes { path: path.to_owned(), actual: found.labels.len() });
     }
@@ -317,7 +317,7 @@ fn refuse_collisions(labels: &[String]) -> Result<(), DatasetError> {
     Ok(())
 }
 
-fn refuse_empty_classes(found: &Found) -> Result<(), DatasetError> {
+fn refuse_empty_classes(found: &Found, layout: &Layout) -> Result<(), DatasetError> {
     let mut pictures = vec![0_usize; found.labels.len()];
     for sample in &found.train {
         pictures[sample.class] += 1;
@@ -328,7 +328,9 @@ fn refuse_empty_classes(found: &Found) -> Result<(), DatasetError> {
         return Ok(());
     };
     let is_inside = |skipped: &&Skipped| skipped.path.iter().any(|part| part == first.as_str());
-    let reason = found.skipped.iter().find(is_inside).cloned();
+    let inside = found.skipped.iter().find(is_inside);
+    // Where a list names the pictures, all that was skipped should have been one.
+    let reason = inside.or(found.skipped.first().filter(|_| *layout != Layout::Folders)).cloned();
     Err(DatasetError::EmptyClass { names, reason })
 }
 

@@ -106,6 +106,8 @@ pub enum Kind {
     AlikeAcrossClasses,
     /// The camera tells much about the class.
     CamerasTellClasses,
+    /// Pictures that the data set's reader left out: absent, empty, damaged, out of place.
+    LeftOut,
     /// Boxes that leave their pictures.
     BoxesOutside,
     /// The same bytes more than once in one class and split.
@@ -128,7 +130,7 @@ pub enum Kind {
     Alike,
     /// Pictures that EXIF turns.
     Turned,
-    /// Files that the data set's reader left out.
+    /// Other files and folders that the data set's reader left out.
     NotUsed,
 }
 
@@ -143,7 +145,8 @@ impl Kind {
             | Kind::AlikeAcrossSplits
             | Kind::AlikeAcrossClasses
             | Kind::CamerasTellClasses => Severity::Serious,
-            Kind::BoxesOutside
+            Kind::LeftOut
+            | Kind::BoxesOutside
             | Kind::Copies
             | Kind::NotHeldOut
             | Kind::FewPictures

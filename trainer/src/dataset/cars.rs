@@ -231,5 +231,9 @@ mod tests {
         assert!(kept(&root).unwrap_err().to_string().contains(META));
         let root = devkit("elsewhere");
         assert!(kept(&root).unwrap_err().to_string().contains("unpack cars_train.tgz"));
+        let root = devkit("cars_train");
+        fs::write(root.path().join("cars_train/2.jpg"), "").unwrap();
+        let error = kept(&root).unwrap_err().to_string();
+        assert!(error.contains("Ram C/V") && error.contains("2.jpg: an empty file"), "{error}");
     }
 }

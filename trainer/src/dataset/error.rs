@@ -31,7 +31,7 @@ pub enum DatasetError {
     /// Classes without a single readable training picture.
     #[error(
         "no readable training picture for {}: put JPEG or PNG pictures into each, or remove the class{}",
-        names.join(", "), first_reason(reason.as_ref())
+        listed(names), first_reason(reason.as_ref())
     )]
     EmptyClass {
         /// The classes.
@@ -152,6 +152,15 @@ pub enum DatasetError {
         /// Groups.
         groups: usize,
     },
+}
+
+/// Names, not more than can be read.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    match names.len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more classes", names[..SHOWN].join(", ")),
+    }
 }
 
 fn first_reason(reason: Option<&Skipped>) -> String {

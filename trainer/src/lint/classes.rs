@@ -2,7 +2,7 @@
 
 use super::measure::{Measured, Split};
 use super::{Finding, Group, Kind};
-use crate::dataset::SplitRule;
+use crate::dataset::{Skipped, SplitRule};
 
 /// Pictures, of all splits, below which a class is hard to learn and harder to measure.
 const FEW: usize = 20;
@@ -13,15 +13,8 @@ const IMBALANCE: f64 = 5.0;
 /// Few pictures, none held out, imbalance, files not used.
 pub fn findings(measured: &Measured<'_>, _: &SplitRule) -> Vec<Finding> {
     let counts = counts(measured);
-    [
-        few(measured, &counts),
-        imbalance(measured, &counts),
-        not_held_out(measured, &counts),
-        not_used(measured),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let classes = [few(measured, &counts), imbalance(measured, &counts), not_held_out(measured, &counts)];
+    classes.into_iter().chain(not_used(measured)).flatten().collect()
 }
 
 /// By class: pictures for training, validation, test.
@@ -45,7 +38,7 @@ fn few(measured: &Measured<'_>, counts: &[[usize; 3]]) -> Option<Finding> {
         let label = measured.label(class);
         group(format!("{label}: {train} for training, {validation} for validation, {test} for test"))
     };
-    let text = format!("{} classes have fewer than {FEW} pictures", few.len());
+    let text = format!("{} of {} classes have fewer than {FEW} pictures", few.len(), counts.len());
     let advice = "take more of them, or read their figures as hints";
     let groups: Vec<Group> = few.iter().map(note).collect();
     (!few.is_empty()).then(|| Finding::new(Kind::FewPictures, few.len(), text, advice, groups))
@@ -77,7 +70,12 @@ fn not_held_out(measured: &Measured<'_>, counts: &[[usize; 3]]) -> Option<Findin
         if absent.is_empty() || absent.len() == counts.len() {
             continue;
         }
-        sentences.push(format!("{} classes have no {} picture", absent.len(), split.name()));
+        sentences.push(format!(
+            "{} of {} classes have no {} picture",
+            absent.len(),
+            counts.len(),
+            split.name()
+        ));
         groups.extend(
             absent
                 .iter()
@@ -90,13 +88,35 @@ fn not_held_out(measured: &Measured<'_>, counts: &[[usize; 3]]) -> Option<Findin
     (!classes.is_empty()).then(|| Finding::new(Kind::NotHeldOut, classes.len(), text, advice, groups))
 }
 
-fn not_used(measured: &Measured<'_>) -> Option<Finding> {
-    let skipped = &measured.dataset.skipped;
-    let note = |skipped: &crate::dataset::Skipped| {
-        group(format!("{}: {}", measured.dataset.name(&skipped.path), skipped.reason))
+/// Whether its name says that it should have been a picture.
+fn is_picture(skipped: &Skipped) -> bool {
+    let ending = skipped.path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    let is_hidden = skipped.path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    !is_hidden && ending.is_some_and(|ending| ["jpg", "jpeg", "png"].contains(&ending.as_str()))
+}
+
+/// Pictures that were left out, and what else was.
+fn not_used(measured: &Measured<'_>) -> [Option<Finding>; 2] {
+    let note =
+        |skipped: &Skipped| group(format!("{}: {}", measured.dataset.name(&skipped.path), skipped.reason));
+    let found = |kind, text: &str, advice, wanted: bool| {
+        let chosen = measured.dataset.skipped.iter().filter(|skipped| is_picture(skipped) == wanted);
+        let groups: Vec<Group> = chosen.map(note).collect();
+        let text = format!("{} {text}", groups.len());
+        (!groups.is_empty()).then(|| Finding::new(kind, groups.len(), text, advice, groups))
     };
-    let text = format!("{} files or folders of the data set are not used", skipped.len());
-    let advice = "nothing, if that is meant; else mend or move them";
-    let groups = skipped.iter().map(note).collect();
-    (!skipped.is_empty()).then(|| Finding::new(Kind::NotUsed, skipped.len(), text, advice, groups))
+    [
+        found(
+            Kind::LeftOut,
+            "pictures of the data set are not used",
+            "copy them again from their source, or put them where they belong",
+            true,
+        ),
+        found(
+            Kind::NotUsed,
+            "other files or folders of the data set are not used",
+            "nothing, if that is meant; else mend or move them",
+            false,
+        ),
+    ]
 }

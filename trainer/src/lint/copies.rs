@@ -85,7 +85,7 @@ fn finding(
 ) -> Option<Finding> {
     let count: usize = groups.iter().map(|(group, _)| group.len()).sum();
     let groups: Vec<Group> = groups.into_iter().map(|(group, note)| measured.group(group, note)).collect();
-    let text = format!("{count} pictures in {} groups {text}", groups.len());
+    let text = format!("{count} pictures, in {} group(s), {text}", groups.len());
     (count > 0).then(|| Finding::new(kind, count, text, advice, groups))
 }
 
