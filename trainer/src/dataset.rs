@@ -329,8 +329,12 @@ fn refuse_empty_classes(found: &Found, layout: &Layout) -> Result<(), DatasetErr
     };
     let is_inside = |skipped: &&Skipped| skipped.path.iter().any(|part| part == first.as_str());
     let inside = found.skipped.iter().find(is_inside);
-    // Where a list names the pictures, all that was skipped should have been one.
-    let reason = inside.or(found.skipped.first().filter(|_| *layout != Layout::Folders)).cloned();
+    // Where a list names the pictures, their paths do not name the class.
+    let is_listed = |skipped: &&Skipped| {
+        let is_picture = skipped.path.extension().is_some_and(|ending| !ending.eq_ignore_ascii_case("csv"));
+        *layout != Layout::Folders && is_picture
+    };
+    let reason = inside.or_else(|| found.skipped.iter().find(is_listed)).cloned();
     Err(DatasetError::EmptyClass { names, reason })
 }
 

@@ -79,11 +79,13 @@ fn lint(args: &LintArgs) -> Result<lint::Lint> {
         .with_style(ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {per_sec}  {eta} left")?);
     let lint = lint::lint(&dataset, &rule, &|| bar.inc(1));
     bar.finish_and_clear();
+    say::result(&lint::table(&lint));
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&lint)? + "\n";
-        write_whole(path, json.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+        write_whole(path, json.as_bytes()).with_context(|| {
+            format!("cannot write {}; name a file in a folder that is there", path.display())
+        })?;
     }
-    say::result(&lint::table(&lint));
     Ok(lint)
 }
 
