@@ -129,6 +129,12 @@ pub struct EvalArgs {
     /// Of the maps between layers; the board computes in f32
     #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
     pub precision: PrecisionArg,
+    /// Measure, too, whether the answers depend on what the cues show: some hundred passes a picture
+    #[arg(long)]
+    pub faithfulness: bool,
+    /// Pictures on which that is measured
+    #[arg(long, default_value_t = NonZeroUsize::new(200).expect("not zero"), requires = "faithfulness")]
+    pub pictures: NonZeroUsize,
 }
 
 /// `export`.

@@ -102,6 +102,12 @@ pub struct Dataset {
     pub hash: String,
 }
 
+/// At most `count` of the samples, at least one, evenly over their order: over classes, where these follow each other.
+pub fn spread<'a>(samples: &[&'a Sample], count: usize) -> Vec<&'a Sample> {
+    let count = count.clamp(1, samples.len().max(1)).min(samples.len());
+    (0..count).map(|index| samples[index * samples.len() / count]).collect()
+}
+
 /// How pictures and their classes are written down. Each has its reader, which says more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Layout {

@@ -11,17 +11,19 @@ use ndarray::Array3;
 use serde::Serialize;
 
 mod marks;
+pub(crate) mod target;
 
+pub(crate) use marks::CueCount;
 pub use marks::{CueRates, Rates};
 
 use crate::dataset::Sample;
 use crate::device::Fault;
+use crate::faithfulness::Faithfulness;
 use crate::layer::Mode;
 use crate::network::Network;
 use crate::ops::coverage;
 use crate::picture::{ReadError, Seen, seen, stacked};
 use crate::run::Trained;
-use marks::CueCount;
 
 /// Pictures that go through the network at a time.
 const BATCH: usize = 16;
@@ -54,6 +56,9 @@ pub struct Evaluation {
     pub confusions: Vec<Confusion>,
     /// Where the cues of right answers are, where the data set says what is where.
     pub cues: Option<CueRates>,
+    /// Whether the cues are what the answers depend on, where it was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faithfulness: Option<Faithfulness>,
     /// The picture that shows the model at its best: the likeliest of the right answers, its strongest cue on a field
     /// mark where these are known; the first picture where no answer is right.
     pub example: PathBuf,
@@ -223,6 +228,7 @@ impl Tally {
             classes: (0..labels.len()).map(result).collect(),
             confusions,
             cues: self.cues.rates(),
+            faithfulness: None,
             example: self.example.2,
         }
     }

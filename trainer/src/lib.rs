@@ -13,7 +13,8 @@
 //!    [`average`]: of its steps; [`device`]: where they run.
 //! 7. [`train`]: the loop. [`config`] decides a run, [`recipe`] has configurations that work, [`run`] is its folder, [`checkpoint`] its state, [`metrics`]
 //!    what it says of itself.
-//! 8. [`eval`]: accuracy on the test split, and whether cues lie on the marks.
+//! 8. [`eval`]: accuracy on the test split, and whether cues lie on the marks; [`faithfulness`]: whether the answers
+//!    depend on them.
 //! 9. [`export`]: the ONNX file, written once the board's engine has agreed; [`picture`] gives both the same input.
 //! 10. [`report`]: all of it as one page for a person; [`tensorboard`]: the curves for those who live there.
 //!
@@ -31,6 +32,7 @@ pub mod dataset;
 pub mod device;
 pub mod eval;
 pub mod export;
+pub mod faithfulness;
 pub mod layer;
 pub mod lint;
 pub mod mc_loss;

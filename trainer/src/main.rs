@@ -17,7 +17,7 @@ use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
 use fieldmark_trainer::train::TrainError;
 use fieldmark_trainer::weights::Misfit;
 use fieldmark_trainer::{
-    dataset, device, eval, export, lint, network, ops, report, run, tensorboard, train, weights,
+    dataset, device, eval, export, faithfulness, lint, network, ops, report, run, tensorboard, train, weights,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -139,7 +139,14 @@ fn eval(args: &EvalArgs) -> Result<()> {
     let device = device::open(args.device.into(), precision)?;
     let mut trained = run::open(&args.run, args.data.as_deref(), chosen(args.last))?;
     trained.network = trained.network.on(&device, precision)?;
-    let evaluation = eval::evaluate(&trained)?;
+    let mut evaluation = eval::evaluate(&trained)?;
+    if args.faithfulness {
+        let bar = ProgressBar::new(0)
+            .with_style(ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {eta} left")?);
+        let measured = faithfulness::faithfulness(&trained, args.pictures.get(), &bar);
+        bar.finish_and_clear();
+        evaluation.faithfulness = Some(measured?);
+    }
     let path = args.run.join(run::EVAL);
     let json = serde_json::to_string_pretty(&evaluation)? + "\n";
     write_whole(&path, json.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;

@@ -68,6 +68,9 @@ pub struct Network {
     pub precision: Precision,
 }
 
+/// The first layer above the backbone in [`ClassLayer::Project`].
+const CLASS_ALIGNED: &str = "class_aligned.conv";
+
 /// What one pass gives.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -185,7 +188,7 @@ fn class_aligned(
             let mut layers = backbone_layers(config, Cut::Stride(stride))?;
             let (inputs, outputs) = (channels(&layers, side)?, layout.channels());
             layers.extend([
-                Layer::Conv(conv("class_aligned.conv", inputs, outputs, 1, 1, Padding::Explicit(0))),
+                Layer::Conv(conv(CLASS_ALIGNED, inputs, outputs, 1, 1, Padding::Explicit(0))),
                 norm("class_aligned.bn", outputs, 1e-5),
                 Layer::Relu,
             ]);
@@ -268,6 +271,24 @@ impl Network {
         let maps = self.maps(images, mode)?;
         let logits = forward(&self.head, &self.params, &maps, mode)?;
         Ok(Output { maps, logits })
+    }
+
+    /// Layers of the trunk that are the backbone's: those below the class-aligned layer of
+    /// [`ClassLayer::Project`], or all.
+    pub fn backbone_depth(&self) -> usize {
+        let is_class_aligned =
+            |layer: &Layer| matches!(layer, Layer::Conv(conv) if conv.name == CLASS_ALIGNED);
+        self.trunk.iter().position(is_class_aligned).unwrap_or(self.trunk.len())
+    }
+
+    /// The backbone's last maps in evaluation, `B x K x H x W`, of `images` as [`Network::forward`] takes them.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn backbone_maps(&self, images: &Tensor) -> candle_core::Result<Tensor> {
+        let (images, layers) = self.begun(images, &mut Mode::Eval)?;
+        let above = self.trunk.len() - self.backbone_depth();
+        forward(&layers[..layers.len() - above], &self.params, &images, &mut Mode::Eval)
     }
 
     fn maps(&self, images: &Tensor, mode: &mut Mode) -> candle_core::Result<Tensor> {

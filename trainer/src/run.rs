@@ -372,8 +372,10 @@ pub fn evaluation(run: &Path, weights: &str) -> Result<Option<Value>, RunError> 
                 return Ok(None);
             }
             if let Some(fields) = json.as_object_mut() {
-                // The example is a path on this machine, the lists are long.
-                fields.retain(|name, _| !["example", "classes", "confusions"].contains(&name.as_str()));
+                // The example is a path on this machine, the lists and curves are long.
+                fields.retain(|name, _| {
+                    !["example", "classes", "confusions", "faithfulness"].contains(&name.as_str())
+                });
             }
             Ok(Some(json))
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use fieldmark_trainer::dataset::Dataset;
 use fieldmark_trainer::eval::{Evaluation, Rates};
 use fieldmark_trainer::export::Exported;
+use fieldmark_trainer::faithfulness;
 use fieldmark_trainer::layer::{ShapeError, cost};
 use fieldmark_trainer::metrics::peak_memory_mib;
 use fieldmark_trainer::network::Network;
@@ -109,6 +110,9 @@ pub fn evaluation(evaluation: &Evaluation) {
     );
     for confusion in evaluation.confusions.iter().take(CONFUSIONS) {
         println!("  {} x {} taken for {}", confusion.pictures, confusion.label, confusion.answer);
+    }
+    if let Some(figures) = &evaluation.faithfulness {
+        print!("{}", faithfulness::table(figures));
     }
     let Some(cues) = &evaluation.cues else { return };
     println!("where the cues of right answers are        strongest   any  random point  centre  pictures");

@@ -1,12 +1,15 @@
-//! Whether cues lie where the data set says that the marks are.
+//! Whether cues lie where the data set says that the marks are: the pointing game.
 
 use serde::Serialize;
 
 use fieldmark::cues::PartCue;
 
-use crate::dataset::{Annotation, FieldMarks, PartPoint, Sample};
+use super::target::{Target, targets};
+use crate::dataset::{FieldMarks, Sample};
 
-/// How often a point lies on something: the strongest cue's, beside what chance and the picture's centre reach.
+/// The pointing game (Zhang et al. 2018, Excitation Backprop, section 4.1): how often a point lies on something, all in
+/// 0..=1: the strongest cue's, beside what Grad-CAM, chance and the picture's centre reach. Their tolerance of 15 pixels
+/// around an object is not given: what is pointed at has a size of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Rates {
     /// Pictures that could be judged.
@@ -15,6 +18,9 @@ pub struct Rates {
     pub strongest_cue: f64,
     /// Any cue that adds to the class's logit.
     pub any_cue: f64,
+    /// Grad-CAM's peak, where it was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grad_cam: Option<f64>,
     /// A point anywhere in the picture: the share of the picture that it covers.
     pub random_point: f64,
     /// The picture's centre.
@@ -28,6 +34,8 @@ pub struct CueRates {
     pub one_mark: Option<Rates>,
     /// On one of the marks, for all look-alikes; pictures in which one can be seen.
     pub marks: Option<Rates>,
+    /// On any annotated part: within a tenth of the box's longer side of its point.
+    pub parts: Option<Rates>,
     /// Inside the object's box.
     pub object: Option<Rates>,
 }
@@ -38,85 +46,77 @@ struct Hits {
     pictures: usize,
     strongest: usize,
     any: usize,
+    grad_cam: Option<usize>,
     random: f64,
     centre: usize,
 }
 
 /// Counts hits over right answers.
-pub(super) struct CueCount {
+pub(crate) struct CueCount {
     field_marks: Vec<FieldMarks>,
     one_mark: Hits,
     marks: Hits,
+    parts: Hits,
     object: Hits,
 }
 
 impl CueCount {
-    pub(super) fn new(field_marks: &[FieldMarks]) -> CueCount {
+    pub(crate) fn new(field_marks: &[FieldMarks]) -> CueCount {
         let none = Hits::default();
-        CueCount { field_marks: field_marks.to_vec(), one_mark: none, marks: none, object: none }
+        let field_marks = field_marks.to_vec();
+        CueCount { field_marks, one_mark: none, marks: none, parts: none, object: none }
     }
 
     /// Adds a right answer: `size` is the picture's, `cues` its class's, strongest first. Whether the strongest
     /// lies on a field mark, or on the object where no marks are known.
-    pub(super) fn add(&mut self, sample: &Sample, size: [u32; 2], cues: &[PartCue]) -> bool {
-        let Some(annotation) = &sample.marks else { return false };
-        let mut is_hit = false;
-        if let Some([left, top, right, bottom]) = annotation.bounds {
-            let inside = |x: f32, y: f32| (left..right).contains(&x) && (top..bottom).contains(&y);
-            is_hit = self.object.add(size, cues, inside);
-        }
-        let pair = self.field_marks.iter().find(|pair| pair.classes.contains(&sample.class));
-        if let Some(pair) = pair {
-            let regions = visible(annotation, &pair.parts);
-            if regions.is_empty() {
-                return is_hit;
-            }
-            let on_mark = |x: f32, y: f32| regions.iter().any(|region| is_on(region, x, y));
-            is_hit = self.marks.add(size, cues, on_mark);
-            if pair.parts.len() == 1 {
-                self.one_mark.add(size, cues, on_mark);
-            }
-        }
-        is_hit
+    pub(crate) fn add(&mut self, sample: &Sample, size: [u32; 2], cues: &[PartCue]) -> bool {
+        let targets = targets(sample, &self.field_marks);
+        let add = |hits: &mut Hits, target: &Option<Target>| {
+            target.as_ref().is_some_and(|target| hits.add(size, cues, target))
+        };
+        add(&mut self.one_mark, &targets.one_mark);
+        add(&mut self.parts, &targets.parts);
+        let on_object = add(&mut self.object, &targets.object);
+        let on_mark = add(&mut self.marks, &targets.marks);
+        if targets.marks.is_some() { on_mark } else { on_object }
     }
 
-    pub(super) fn rates(&self) -> Option<CueRates> {
+    /// Adds where Grad-CAM's peak is, if anywhere, in a picture that [`CueCount::add`] was given.
+    pub(crate) fn add_grad_cam(&mut self, sample: &Sample, peak: Option<(f32, f32)>) {
+        let targets = targets(sample, &self.field_marks);
+        for (hits, target) in [
+            (&mut self.one_mark, targets.one_mark),
+            (&mut self.marks, targets.marks),
+            (&mut self.parts, targets.parts),
+            (&mut self.object, targets.object),
+        ] {
+            let Some(target) = target else { continue };
+            let is_hit = peak.is_some_and(|(x, y)| target.holds(x, y));
+            *hits.grad_cam.get_or_insert(0) += usize::from(is_hit);
+        }
+    }
+
+    pub(crate) fn rates(&self) -> Option<CueRates> {
         let rates = CueRates {
             one_mark: self.one_mark.rates(),
             marks: self.marks.rates(),
+            parts: self.parts.rates(),
             object: self.object.rates(),
         };
         (rates != CueRates::default()).then_some(rates)
     }
 }
 
-/// The parts of a list that can be seen and have a size.
-fn visible(annotation: &Annotation, parts: &[usize]) -> Vec<PartPoint> {
-    let wanted = |point: &&PartPoint| parts.contains(&point.part) && point.radius.is_some();
-    annotation.parts.iter().filter(wanted).copied().collect()
-}
-
-fn is_on(region: &PartPoint, x: f32, y: f32) -> bool {
-    region.radius.is_some_and(|radius| (x - region.x).hypot(y - region.y) <= radius)
-}
-
 impl Hits {
     /// Whether the strongest cue hits.
-    fn add(
-        &mut self,
-        [width, height]: [u32; 2],
-        cues: &[PartCue],
-        inside: impl Fn(f32, f32) -> bool,
-    ) -> bool {
-        let hits = |cue: &PartCue| !cue.dead && inside(cue.x, cue.y);
+    fn add(&mut self, [width, height]: [u32; 2], cues: &[PartCue], target: &Target) -> bool {
+        let hits = |cue: &PartCue| !cue.dead && target.holds(cue.x, cue.y);
         let is_hit = cues.first().is_some_and(hits);
         self.pictures += 1;
         self.strongest += usize::from(is_hit);
         self.any += usize::from(cues.iter().any(|cue| cue.share > 0.0 && hits(cue)));
-        let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x as f32 + 0.5, y as f32 + 0.5)));
-        let covered = pixels.filter(|&(x, y)| inside(x, y)).count();
-        self.random += covered as f64 / (f64::from(width) * f64::from(height));
-        self.centre += usize::from(inside(width as f32 / 2.0, height as f32 / 2.0));
+        self.random += target.covered([width, height]);
+        self.centre += usize::from(target.holds(width as f32 / 2.0, height as f32 / 2.0));
         is_hit
     }
 
@@ -126,6 +126,7 @@ impl Hits {
             pictures: self.pictures,
             strongest_cue: share(self.strongest),
             any_cue: share(self.any),
+            grad_cam: self.grad_cam.map(share),
             random_point: self.random / self.pictures as f64,
             centre: share(self.centre),
         })
@@ -135,6 +136,7 @@ impl Hits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::{Annotation, PartPoint};
 
     fn cue(x: f32, y: f32, share: f32) -> PartCue {
         PartCue {
@@ -203,6 +205,22 @@ mod tests {
         let rates = counted(&[(sample(0, &[(2, 20.0, 20.0, 5.0)]), vec![cue(20.0, 20.0, 1.0)])]);
         assert_eq!((rates.one_mark, rates.marks), (None, None));
         assert_eq!(rates.object.map(|rates| rates.pictures), Some(1));
+    }
+
+    #[test]
+    fn grad_cams_peak_is_judged_as_cues_are_and_a_missing_one_misses() {
+        let mut count = CueCount::new(&[FieldMarks { classes: [0, 1], parts: vec![3] }]);
+        let here = sample(1, &[(3, 40.0, 25.0, 5.0)]);
+        for peak in [Some((43.0, 29.0)), Some((44.0, 29.0)), None, Some((90.0, 5.0))] {
+            count.add(&here, [100, 50], &[cue(0.0, 0.0, 1.0)]);
+            count.add_grad_cam(&here, peak);
+        }
+        let rates = count.rates().unwrap();
+        let grad_cam = |rates: Option<Rates>| rates.unwrap().grad_cam;
+        assert_eq!([grad_cam(rates.one_mark), grad_cam(rates.marks)], [Some(0.25); 2]);
+        // Within a tenth of 50 pixels of the part's point; within 10 to 60.
+        assert_eq!([grad_cam(rates.parts), grad_cam(rates.object)], [Some(0.25), Some(0.5)]);
+        assert_eq!(rates.object.map(|rates| rates.strongest_cue), Some(0.0));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use fieldmark::head::top_k;
 use fieldmark::model::Description;
 
 use super::ExportError;
-use crate::dataset::{Dataset, Sample};
+use crate::dataset::{Dataset, Sample, spread};
 use crate::layer::Mode;
 use crate::network::{Network, Output};
 use crate::picture::{Seen, seen, stacked};
@@ -113,7 +113,8 @@ pub(super) fn check(
     pictures: usize,
 ) -> Result<Parity, ExportError> {
     let engine = Engine::from_bytes(bytes, Options::default())?;
-    let samples = spread(dataset, pictures);
+    let all = [&dataset.train, &dataset.validation, &dataset.test].into_iter().flatten();
+    let samples = spread(&all.collect::<Vec<_>>(), pictures);
     let (mut worst, mut changed) = (0.0_f32, 0);
     for samples in samples.chunks(BATCH) {
         let pictures = seen(samples, description.input)?;
@@ -197,14 +198,6 @@ fn is_same_answer(ours: &[f32], theirs: &[f32]) -> bool {
     let [our, their] = [ours, theirs].map(|logits| top_k(logits, 1)[0]);
     let margin = theirs[their] - theirs[our];
     our == their || margin <= TOLERANCE * (theirs[their].abs() / 10.0).max(1.0)
-}
-
-/// At most `count` samples, evenly over all splits and classes.
-fn spread(dataset: &Dataset, count: usize) -> Vec<&Sample> {
-    let all: Vec<&Sample> =
-        [&dataset.train, &dataset.validation, &dataset.test].into_iter().flatten().collect();
-    let count = count.clamp(1, all.len().max(1)).min(all.len());
-    (0..count).map(|index| all[index * all.len() / count]).collect()
 }
 
 #[cfg(test)]
