@@ -32,6 +32,7 @@ use crate::cues::{PartCue, part_cues};
 use crate::frame::{Frame, View, network_frame, pattern};
 use crate::head::{HeadKind, softmax, top_k};
 use crate::model::{Description, SelfTest};
+use crate::unknown::Unknown;
 use graph::{Graph, has_half_arithmetic};
 
 /// The largest model file, 512 MiB: five times a ResNet-50.
@@ -115,7 +116,7 @@ pub struct Prediction {
     /// The likeliest classes, likeliest first.
     pub top: Vec<Answer>,
     /// Why the first answer is better called unknown, where the model has a threshold and it is missed.
-    pub unknown: Option<String>,
+    pub unknown: Option<Unknown>,
     /// The marks of the first answer, largest share first; empty unless asked for.
     pub cues: Vec<LabelledCue>,
     /// The maps the marks were read from, `[N, H, W]`.
@@ -296,7 +297,9 @@ impl Engine {
         let probabilities = softmax(&logits, description.temperature);
         let order = top_k(&logits, top.max(1));
         let cues = if cues { self.cues_of(order[0], &maps, &view) } else { Vec::new() };
-        let unknown = self.doubt(probabilities[order[0]]);
+        let Description { thresholds, layout, temperature, .. } = description;
+        let rule = thresholds.rule();
+        let unknown = rule.and_then(|rule| rule.doubt(&logits, maps.view(), layout, *temperature));
         let answer = |&index: &usize| Answer {
             label: description.labels[index].clone(),
             index,
@@ -318,12 +321,6 @@ impl Engine {
         let cues = part_cues(maps.view(), layout, head, class, view, input.side);
         let labelled = |cue| LabelledCue { label: labels[class].clone(), cue };
         cues.into_iter().map(labelled).collect()
-    }
-
-    fn doubt(&self, probability: f32) -> Option<String> {
-        let limit = self.description.thresholds.unknown?;
-        (probability < limit)
-            .then(|| format!("probability {probability:.3} is below the model's threshold {limit:.3}"))
     }
 
     /// Runs the model's self-test on this very processor.

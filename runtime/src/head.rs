@@ -141,7 +141,8 @@ fn group_maps<'a>(maps: ArrayView3<'a, f32>, layout: &Layout, class: usize) -> A
     maps.slice_axis_move(Axis(0), layout.group(class).into())
 }
 
-fn mean(map: ArrayView2<'_, f32>) -> f32 {
+/// The mean over a map's cells; 0 without any.
+pub(crate) fn mean(map: ArrayView2<'_, f32>) -> f32 {
     // Summed in f64: a mean of a large map would lose digits that the engine's blocked sum keeps.
     let total: f64 = map.iter().map(|&value| f64::from(value)).sum();
     (total / map.len().max(1) as f64) as f32

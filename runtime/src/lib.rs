@@ -10,12 +10,13 @@
 //!    input of it and keeps the [`View`] back to the picture's pixels. The bytes are the same on every
 //!    processor, and the trainer uses the same functions.
 //! 2. [`model`]: the [`Description`] that a model file carries: labels, [`Layout`], [`Head`], input,
-//!    temperature, self-test.
+//!    temperature, threshold, self-test.
 //! 3. `engine` (feature `engine`): loads the model file, checks it, and runs it: logits and maps.
 //! 4. [`layout`]: which channels of the maps belong to which class.
 //! 5. [`head`]: logits of maps, and what each channel adds to its class's logit; [`softmax`], [`top_k`].
 //! 6. [`cues`]: [`part_cues`], where each channel of a class looks, in picture pixels.
-//! 7. [`raw`]: maps as bytes for readers without a library.
+//! 7. [`unknown`]: whether the picture shows none of the classes.
+//! 8. [`raw`]: maps as bytes for readers without a library.
 //!
 //! `picture` (feature `picture`) reads frames from files; [`pattern`] draws the self-test's pictures.
 //!
@@ -76,6 +77,7 @@ pub mod head;
 pub mod layout;
 pub mod model;
 pub mod raw;
+pub mod unknown;
 
 #[cfg(feature = "engine")]
 pub mod engine;
@@ -89,3 +91,4 @@ pub use frame::{Frame, FrameError, Region, ResizeRule, View, network_frame, patt
 pub use head::{Head, HeadKind, ccmp, softmax, top_k};
 pub use layout::{Layout, LayoutError, Run};
 pub use model::{Description, DescriptionError, SelfTest};
+pub use unknown::{Rejection, Score, Unknown};

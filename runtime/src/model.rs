@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::frame::ResizeRule;
 use crate::head::{Head, HeadKind};
 use crate::layout::Layout;
+use crate::unknown::{Rejection, Score};
 
 /// The description's schema number that this version reads and writes.
 pub const SCHEMA: u32 = 1;
@@ -71,9 +72,22 @@ pub struct Input {
 /// Where decisions change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Thresholds {
-    /// An answer whose probability is below this is better called unknown; 0..=1. `None`: never.
+    /// An answer whose probability is below this is better called unknown; 0..=1. What files of before
+    /// [`Thresholds::rejection`] have in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown: Option<f32>,
+    /// Below which score a picture is better called unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<Rejection>,
+}
+
+impl Thresholds {
+    /// The rule that holds: [`Thresholds::rejection`], or what an older file has in its place. `None`: no
+    /// picture is called unknown.
+    pub fn rule(&self) -> Option<Rejection> {
+        let probability = |threshold| Rejection { score: Score::Probability, threshold, kept: None };
+        self.rejection.or(self.unknown.map(probability))
+    }
 }
 
 /// One self-test: the trainer's logits for [`pattern`](crate::frame::pattern)`(seed, input.side)`.
@@ -225,12 +239,24 @@ impl Description {
             return Err(value("temperature", "a number above 0", self.temperature));
         }
         match self.thresholds.unknown {
-            Some(limit) if !(0.0..=1.0).contains(&limit) => {
-                Err(value("threshold \"unknown\"", "0 to 1", limit))
-            }
-            _ => Ok(()),
-        }
+            Some(limit) => check_share("threshold \"unknown\"", limit),
+            None => Ok(()),
+        }?;
+        self.thresholds.rejection.map_or(Ok(()), check_rejection)
     }
+}
+
+fn check_rejection(Rejection { score, threshold, kept }: Rejection) -> Result<(), DescriptionError> {
+    let what = format!("threshold of the {score}");
+    match score {
+        Score::Energy => check_finite(&what, &[threshold]),
+        Score::Probability | Score::Agreement => check_share(&what, threshold),
+    }?;
+    kept.map_or(Ok(()), |kept| check_share("share of pictures kept", kept))
+}
+
+fn check_share(what: &str, share: f32) -> Result<(), DescriptionError> {
+    if (0.0..=1.0).contains(&share) { Ok(()) } else { Err(value(what, "0 to 1", share)) }
 }
 
 fn check_schema(actual: u32) -> Result<(), DescriptionError> {
@@ -324,7 +350,10 @@ mod tests {
             input: Input { side: 224, resize: ResizeRule::Pad },
             map_stride: 16,
             temperature: 1.25,
-            thresholds: Thresholds { unknown: Some(0.5) },
+            thresholds: Thresholds {
+                unknown: Some(0.5),
+                rejection: Some(Rejection { score: Score::Energy, threshold: -2.5, kept: Some(0.95) }),
+            },
             training: json!({"epochs": 30}),
             self_test: [SelfTest { seed: u64::MAX, logits: [0.1, 0.2, -3.4e38].to_vec() }].to_vec(),
         }
@@ -354,6 +383,7 @@ mod tests {
         assert_eq!(json["groups"], json!([0, 2, 3, 6]));
         assert_eq!(json["head"]["kind"], "group-max");
         assert_eq!(json["input"], json!({"side": 224, "resize": "pad"}));
+        assert_eq!(json["thresholds"]["rejection"]["score"], "energy");
         assert_eq!(json["self_test"][0]["seed"], u64::MAX);
     }
 
@@ -375,6 +405,15 @@ mod tests {
         let description = Description::from_json(&json.to_string()).unwrap();
         assert_eq!(description.thresholds, Thresholds::default());
         assert_eq!(description.self_test, []);
+    }
+
+    #[test]
+    fn a_plain_probability_is_the_rule_where_an_older_file_has_no_other() {
+        let older = Thresholds { unknown: Some(0.5), rejection: None };
+        let expected = Rejection { score: Score::Probability, threshold: 0.5, kept: None };
+        assert_eq!(older.rule(), Some(expected));
+        assert_eq!(description().thresholds.rule().unwrap().score, Score::Energy);
+        assert_eq!(Thresholds::default().rule(), None);
     }
 
     #[test]
@@ -410,6 +449,12 @@ mod tests {
             ("/temperature", json!(0.0), "temperature is 0, expected a number above 0"),
             ("/temperature", json!(-1.0), "temperature is -1"),
             ("/thresholds/unknown", json!(1.5), "threshold \"unknown\" is 1.5, expected 0 to 1"),
+            ("/thresholds/rejection/kept", json!(-0.5), "share of pictures kept is -0.5, expected 0 to 1"),
+            (
+                "/thresholds/rejection",
+                json!({"score": "agreement", "threshold": 2.0}),
+                "threshold of the agreement is 2, expected 0 to 1",
+            ),
             ("/self_test/0/logits", json!([1.0]), "logits of self-test 0: expected 3, got 1"),
         ] {
             let error = refusal(&with(pointer, value.clone()));

@@ -5,6 +5,7 @@ use tract_onnx::pb::tensor_proto::DataLocation;
 use super::fixture::{SIDE, description, ints, model, model_file, node, tensor, value};
 use super::*;
 use crate::model::labels_sha256;
+use crate::unknown::{Rejection, Score, energy};
 
 fn load(model: &ModelProto) -> Result<Engine, LoadError> {
     Engine::from_bytes(&model.encode_to_vec(), Options::default())
@@ -87,7 +88,14 @@ fn an_answer_below_the_threshold_is_doubted_but_kept() {
     let engine = load(&model(&doubtful)).unwrap();
     let prediction = engine.predict(&red_corner(), 1, false).unwrap();
     assert_eq!(prediction.top[0].label, "Robin");
-    assert!(prediction.unknown.unwrap().contains("threshold 1.000"));
+    assert_eq!(prediction.unknown.unwrap().score, Score::Probability);
+    doubtful.thresholds.rejection = Some(Rejection { score: Score::Energy, threshold: 1e6, kept: None });
+    let engine = load(&model(&doubtful)).unwrap();
+    let unknown = engine.predict(&red_corner(), 1, false).unwrap().unknown.unwrap();
+    let answers = engine.predict(&red_corner(), 99, false).unwrap().top;
+    let logits: Vec<f32> = answers.iter().map(|answer| answer.logit).collect();
+    assert_eq!(unknown.score, Score::Energy);
+    assert!((unknown.value - energy(&logits)).abs() < 1e-5, "{unknown}");
 }
 
 #[test]

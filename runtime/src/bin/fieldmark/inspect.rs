@@ -8,14 +8,14 @@ use anyhow::Context;
 use fieldmark::engine::Engine;
 use fieldmark::head::HeadKind;
 use fieldmark::model::{Input, Thresholds};
-use fieldmark::{Description, Layout};
+use fieldmark::{Description, Layout, Rejection};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::Exit;
 use crate::args::{InspectArgs, PrecisionArg, ReportFormat, load};
 use crate::record::SCHEMA;
-use crate::text::printable;
+use crate::text::{percent, printable};
 
 /// What is written.
 #[derive(Serialize)]
@@ -88,10 +88,6 @@ fn text(report: &Report<'_>) -> String {
     let side = input.side;
     let resize = plain(&serde_json::json!(input.resize));
     let head = plain(&serde_json::json!(report.head));
-    let unknown = match report.thresholds.unknown {
-        Some(limit) => format!("below a probability of {limit}"),
-        None => "never".to_string(),
-    };
     let facts = [
         ("model", printable(&report.model)),
         ("size", size(report.bytes)),
@@ -102,7 +98,7 @@ fn text(report: &Report<'_>) -> String {
         ("head", head),
         ("multiply-adds", format!("{} a picture", magnitude(report.multiply_adds))),
         ("temperature", report.temperature.to_string()),
-        ("unknown", unknown),
+        ("unknown", unknown(report.thresholds.rule())),
         ("self-tests", report.self_tests.to_string()),
     ];
     let mut text = String::new();
@@ -114,6 +110,13 @@ fn text(report: &Report<'_>) -> String {
     text.push_str("\nclasses\n");
     push_classes(&mut text, labels, groups);
     text
+}
+
+/// What is called unknown.
+fn unknown(rule: Option<Rejection>) -> String {
+    let Some(Rejection { score, threshold, kept }) = rule else { return "never".to_string() };
+    let kept = kept.map(|kept| format!(", which {} of the known pictures reach", percent(kept)));
+    format!("below {score} {threshold}{}", kept.unwrap_or_default())
 }
 
 /// Channels, and how they are shared out.
@@ -194,6 +197,7 @@ fn magnitude(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fieldmark::Score;
     use serde_json::json;
 
     use super::*;
@@ -230,6 +234,14 @@ mod tests {
         text.clear();
         push_training(&mut text, &Value::Null, 1);
         assert_eq!(text, "  not recorded\n");
+    }
+
+    #[test]
+    fn the_threshold_is_told_with_its_score_and_what_it_keeps() {
+        let rule = Rejection { score: Score::Energy, threshold: 2.5, kept: Some(0.953) };
+        assert_eq!(unknown(Some(rule)), "below energy 2.5, which 95.3 % of the known pictures reach");
+        assert_eq!(unknown(Some(Rejection { kept: None, ..rule })), "below energy 2.5");
+        assert_eq!(unknown(None), "never");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use fieldmark::Frame;
 use fieldmark::engine::{Answer, LabelledCue, Prediction, Stages};
+use fieldmark::{Frame, Unknown};
 use serde::Serialize;
 
 use crate::args::RecordFormat;
@@ -28,9 +28,9 @@ pub struct Record {
     /// The marks of the first answer, where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cues: Option<Vec<LabelledCue>>,
-    /// Why the first answer is better called unknown.
+    /// Why the picture is better called unknown than by any of these.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unknown: Option<String>,
+    pub unknown: Option<Unknown>,
     /// Milliseconds each stage took.
     pub ms: Stages,
 }
@@ -85,7 +85,7 @@ pub fn write_start(out: &mut impl Write, format: RecordFormat) -> io::Result<()>
     match format {
         RecordFormat::Text | RecordFormat::Jsonl => Ok(()),
         RecordFormat::Json => write!(out, "["),
-        RecordFormat::Csv => writeln!(out, "input,width,height,rank,label,index,logit,probability"),
+        RecordFormat::Csv => writeln!(out, "input,width,height,rank,label,index,logit,probability,unknown"),
     }
 }
 
@@ -130,13 +130,14 @@ fn write_element(out: &mut impl Write, at: usize, record: &impl Serialize) -> io
     write!(out, "{separator}  {}", json.replace('\n', "\n  "))
 }
 
-/// One row an answer, likeliest first.
+/// One row an answer, likeliest first; the last field is empty unless the picture is better called unknown.
 fn csv_rows(record: &Record) -> String {
-    let Record { input, width, height, .. } = record;
+    let Record { input, width, height, unknown, .. } = record;
+    let unknown = unknown.map(|unknown| unknown.to_string()).unwrap_or_default();
     let row = |(answer, rank): (&Answer, u32)| {
         let Answer { label, index, logit, probability } = answer;
         let (input, label) = (csv_field(input), csv_field(label));
-        format!("{input},{width},{height},{rank},{label},{index},{logit},{probability}\n")
+        format!("{input},{width},{height},{rank},{label},{index},{logit},{probability},{unknown}\n")
     };
     record.top.iter().zip(1..).map(row).collect()
 }
@@ -154,8 +155,13 @@ fn csv_field(text: &str) -> String {
 pub mod tests {
     use serde_json::{Value, json};
 
+    use fieldmark::Score;
+
     use super::*;
     use crate::marks::tests::cue;
+
+    /// Half of the classes' usual energy.
+    pub const UNKNOWN: Unknown = Unknown { score: Score::Energy, value: 3.0, threshold: 4.0 };
 
     /// Robin, before Wren and Blue tit.
     pub fn record() -> Record {
@@ -207,6 +213,16 @@ pub mod tests {
     }
 
     #[test]
+    fn programs_are_told_why_a_picture_is_unknown_beside_its_answers() {
+        let record = Record { unknown: Some(UNKNOWN), ..record() };
+        let json: Value = serde_json::from_str(&written(RecordFormat::Jsonl, &[Ok(&record)])).unwrap();
+        assert_eq!(json["unknown"], json!({"score": "energy", "value": 3.0, "threshold": 4.0}));
+        assert_eq!(json["top"][0]["label"], "Robin");
+        let rows = written(RecordFormat::Csv, &[Ok(&record)]);
+        assert!(rows.lines().skip(1).all(|row| row.ends_with(",energy 3.000 below 4.000")), "{rows}");
+    }
+
+    #[test]
     fn json_is_one_array_with_failed_inputs_in_it() {
         let record = record();
         let text = written(RecordFormat::Json, &[Ok(&record), Err("is empty")]);
@@ -226,9 +242,9 @@ pub mod tests {
         let mut record = record();
         record.top.truncate(2);
         record.input = "a, \"b\"\n.jpg".to_string();
-        let expected = "input,width,height,rank,label,index,logit,probability\n\
-            \"a, \"\"b\"\"\n.jpg\",640,480,1,Robin,7,9.1,0.931\n\
-            \"a, \"\"b\"\"\n.jpg\",640,480,2,Wren,0,6,0.04\n";
+        let expected = "input,width,height,rank,label,index,logit,probability,unknown\n\
+            \"a, \"\"b\"\"\n.jpg\",640,480,1,Robin,7,9.1,0.931,\n\
+            \"a, \"\"b\"\"\n.jpg\",640,480,2,Wren,0,6,0.04,\n";
         assert_eq!(written(RecordFormat::Csv, &[Ok(&record), Err("is empty")]), expected);
     }
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use fieldmark::PartCue;
 use fieldmark::engine::{Answer, LabelledCue};
+use fieldmark::{PartCue, Unknown};
 
 use crate::marks::marks;
 use crate::record::Record;
@@ -58,10 +58,11 @@ pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
 
 /// One picture's result: a line with the answers, and below it what the record has besides.
 pub fn picture(record: &Record, widths: Widths, with_cues: bool) -> String {
-    let mut text = answers(&printable(&record.input), &record.top, widths);
-    if let Some(reason) = &record.unknown {
-        let _ = writeln!(text, "    better called unknown: {reason}");
-    }
+    let input = printable(&record.input);
+    let mut text = match &record.unknown {
+        Some(unknown) => stranger(&input, unknown, &record.top, widths),
+        None => answers(&input, &record.top, widths),
+    };
     if let Some(cues) = record.cues.as_deref().filter(|_| with_cues) {
         text.push_str(&cue_table(cues));
     }
@@ -81,6 +82,13 @@ fn answers(input: &str, top: &[Answer], widths: Widths) -> String {
     }
     line.push('\n');
     line
+}
+
+/// The line of a picture that is better called unknown.
+fn stranger(input: &str, unknown: &Unknown, top: &[Answer], widths: Widths) -> String {
+    let named = |answer: &Answer| format!("{} {}", answer.label, percent(answer.probability));
+    let nearest: Vec<String> = top.iter().map(named).collect();
+    format!("{input:<width$}  unknown ({unknown}); nearest: {}\n", nearest.join(", "), width = widths.input)
 }
 
 fn cue_table(cues: &[LabelledCue]) -> String {
@@ -124,7 +132,7 @@ fn channels(cue: &PartCue) -> String {
 mod tests {
     use super::*;
     use crate::marks::tests::cue;
-    use crate::record::tests::record;
+    use crate::record::tests::{UNKNOWN, record};
 
     #[test]
     fn columns_line_up() {
@@ -140,21 +148,28 @@ mod tests {
     }
 
     #[test]
-    fn doubt_and_cues_follow_indented() {
+    fn a_stranger_is_called_unknown_before_what_it_resembles() {
+        let record = Record { unknown: Some(UNKNOWN), ..record() };
+        let line =
+            "a.jpg   unknown (energy 3.000 below 4.000); nearest: Robin 93.1 %, Wren 4.0 %, Blue_tit 2.9 %\n";
+        assert_eq!(picture(&record, Widths { input: 6, label: 8 }, true), line);
+    }
+
+    #[test]
+    fn cues_follow_indented() {
         let mut merged = cue(21, 312.4, 88.0, 3.0);
         merged.cue.merged = vec![22, 23];
         let cues = vec![merged, cue(24, 40.0, 101.0, 1.0), cue(25, 0.0, 0.0, 0.0)];
-        let record = Record { unknown: Some("too low".to_string()), cues: Some(cues), ..record() };
+        let record = Record { cues: Some(cues), ..record() };
         let widths = Widths { input: 5, label: 5 };
         let expected = "
-    better called unknown: too low
     mark    x    y      box   share    part  channel
        1  312   88  20 x 20  +3.000  75.0 %  21, merged with 22 and 23 at the same place
        2   40  101  20 x 20  +1.000  25.0 %  24
        -    -    -        -  +0.000       -  25, dead: fires nowhere\n";
         let text = picture(&record, widths, true);
         assert_eq!(text.split_once('\n').unwrap().1, &expected[1..]);
-        assert_eq!(picture(&record, widths, false).lines().count(), 2);
+        assert_eq!(picture(&record, widths, false).lines().count(), 1);
     }
 
     #[test]
