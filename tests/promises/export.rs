@@ -17,6 +17,7 @@ use fieldmark_trainer::network::{self, ClassLayer, Network, NetworkConfig};
 use fieldmark_trainer::random::stream;
 use fieldmark_trainer::recipe::Recipe;
 use fieldmark_trainer::run::Trained;
+use fieldmark_trainer::unknown::DEFAULT_SCORE;
 use rand::RngExt;
 
 use crate::program::birds;
@@ -84,7 +85,7 @@ fn exports(
 ) -> Engine {
     let path = folder.join("model.onnx");
     let trained = trained(dataset, network, side);
-    let exported = export(&trained, &path, weights, 12, None)
+    let exported = export(&trained, &path, weights, 12, DEFAULT_SCORE, None)
         .unwrap_or_else(|error| panic!("{network:?} {weights:?}: {error}"));
     assert_eq!(exported.parity.pictures, 12);
     let engine = Engine::load(&path, Options::default()).unwrap();
@@ -152,16 +153,16 @@ fn a_model_that_cannot_be_right_is_not_written() {
     let dataset = dataset::read(&birds(folder.path()), &SplitRule::default()).unwrap();
     let trained = trained(&dataset, &NETWORK, 32);
     let path = folder.path().join("deep/model.onnx");
-    export(&trained, &path, WeightType::F32, 4, None).unwrap();
+    export(&trained, &path, WeightType::F32, 4, DEFAULT_SCORE, None).unwrap();
     let before = std::fs::read(&path).unwrap();
     let bias = trained.network.params.get("head.bias").unwrap();
     bias.set(&(bias.as_tensor() * f64::NAN).unwrap()).unwrap();
-    let error = export(&trained, &path, WeightType::F32, 4, None).unwrap_err();
+    let error = export(&trained, &path, WeightType::F32, 4, DEFAULT_SCORE, None).unwrap_err();
     assert!(matches!(error, ExportError::Description(_)), "{error}");
     let kernel = trained.network.params.get("class_aligned.conv.weight").unwrap();
     bias.set(&bias.zeros_like().unwrap()).unwrap();
     kernel.set(&(kernel.as_tensor() * 1e9).unwrap()).unwrap();
-    let error = export(&trained, &path, WeightType::F16, 4, None).unwrap_err();
+    let error = export(&trained, &path, WeightType::F16, 4, DEFAULT_SCORE, None).unwrap_err();
     assert!(matches!(error, ExportError::Overflow { .. }), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before, "the earlier file was touched");
     let files: BTreeSet<_> =

@@ -10,6 +10,7 @@
 //! - `stopped`: a full disk, an interrupt, a lost folder or too little memory ends a run in one clear line, and it goes on.
 //! - `stock_candle`: what candle gets wrong, and why `ops` exists; fails when an upgrade mends it.
 //! - `threads`: a training step gives the same bits on any number of threads.
+//! - `unknown`: what trainings without some classes find becomes the model's threshold, and the board answers by it.
 //!
 //! `golden` reads the committed numbers of `tests/golden/`, each beside the script that made it; `program` starts our
 //! programs.
@@ -27,4 +28,5 @@ mod resume;
 mod stock_candle;
 mod stopped;
 mod threads;
+mod unknown;
 mod weights;

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use fieldmark::frame::ResizeRule;
 use fieldmark::head::HeadKind;
 use fieldmark_trainer::backbone::{Backbone, Convention};
@@ -39,6 +39,8 @@ pub enum Command {
     Train(Box<TrainArgs>),
     /// Measure a run on its test split
     Eval(EvalArgs),
+    /// Find the score that tells unknown pictures, by training again without some of the classes
+    Unknown(UnknownArgs),
     /// Write the board's model file, after the board's own engine has agreed with the trainer
     Export(ExportArgs),
     /// Write a run's report: one HTML file, to be read in any browser
@@ -135,6 +137,30 @@ pub struct EvalArgs {
     /// Pictures on which that is measured
     #[arg(long, default_value_t = NonZeroUsize::new(200).expect("not zero"), requires = "faithfulness")]
     pub pictures: NonZeroUsize,
+}
+
+/// `unknown`.
+#[derive(Args)]
+pub struct UnknownArgs {
+    /// Folder of a run; each training of the same kind is kept in its folder `unknown`, and gone on with
+    pub run: PathBuf,
+    /// The pictures it was trained on, if they have moved
+    pub data: Option<PathBuf>,
+    /// Trainings, each without other classes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..))]
+    pub runs: u16,
+    /// Share of the classes that each does without, above 0 and below 1
+    #[arg(long, default_value_t = 0.2)]
+    pub share: f64,
+    /// The pretrained weights that the run began with, if it began with any
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// Threads [default: one a core]; the result does not depend on it
+    #[arg(long)]
+    pub threads: Option<NonZeroUsize>,
+    /// Where the network computes
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
+    pub device: DeviceArg,
 }
 
 /// `export`.

@@ -14,6 +14,7 @@ mod list;
 mod mat;
 mod split;
 mod table;
+mod without;
 
 use std::path::{Component, Path, PathBuf};
 

@@ -2,34 +2,33 @@
 
 use std::path::PathBuf;
 
-use candle_core::{D, DType, Device, IndexOp, Tensor};
-use candle_nn::ops::log_softmax;
+use candle_core::IndexOp;
 use fieldmark::cues::{PartCue, part_cues};
 use fieldmark::head::{Head, top_k};
 use fieldmark::model::Input;
+use fieldmark::unknown::{Score, energy};
 use ndarray::Array3;
 use serde::Serialize;
 
+mod counts;
 mod marks;
 pub(crate) mod target;
 
+pub use counts::{ClassResult, Confusion, wilson};
 pub(crate) use marks::CueCount;
 pub use marks::{CueRates, Rates};
 
+use crate::answers::{AnswerError, Answered, BATCH, answered, maps_of_each};
+use crate::calibration::{self, Fitted, Reliability, reliability, scores, share_reaching};
 use crate::dataset::Sample;
-use crate::device::Fault;
 use crate::faithfulness::Faithfulness;
 use crate::layer::Mode;
 use crate::network::Network;
 use crate::ops::coverage;
 use crate::picture::{ReadError, Seen, seen, stacked};
 use crate::run::Trained;
-
-/// Pictures that go through the network at a time.
-const BATCH: usize = 16;
-
-/// Confused pairs that are listed.
-const CONFUSIONS: usize = 20;
+use crate::unknown::{Comparison, DEFAULT_SCORE, Measured};
+use counts::{class_results, confusion_matrix, confusions, right};
 
 /// What the test split showed. Written as `eval.json` into the run folder.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -44,16 +43,26 @@ pub struct Evaluation {
     pub pictures: usize,
     /// Share of right first answers, 0..=1.
     pub top1: f64,
+    /// Where that share is with 95 % confidence: see [`wilson`].
+    pub top1_interval: [f64; 2],
     /// Share of pictures whose class is among the first five answers.
     pub top5: f64,
-    /// Mean cross-entropy.
+    /// Mean cross-entropy, at temperature 1.
     pub cross_entropy: f64,
     /// Class mean of h/xi over all pictures, in 1/xi..=1.
     pub coverage: f64,
-    /// Of each class: label, pictures, right answers.
+    /// Of each class, in their order.
     pub classes: Vec<ClassResult>,
+    /// How many pictures of each class (row) were given each label (column).
+    pub confusion_matrix: Vec<Vec<usize>>,
     /// Wrong answers, the most frequent first.
     pub confusions: Vec<Confusion>,
+    /// How far probabilities can be believed.
+    pub calibration: Calibration,
+    /// What is called unknown; `None` without validation pictures.
+    pub unknown: Option<Unknown>,
+    /// Whether the maps say what the head says.
+    pub evidence: Evidence,
     /// Where the cues of right answers are, where the data set says what is where.
     pub cues: Option<CueRates>,
     /// Whether the cues are what the answers depend on, where it was measured.
@@ -64,26 +73,51 @@ pub struct Evaluation {
     pub example: PathBuf,
 }
 
-/// One class's result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ClassResult {
-    /// The class.
-    pub label: String,
-    /// Its pictures.
-    pub pictures: usize,
-    /// Of them answered rightly.
-    pub right: usize,
+/// How far probabilities can be believed, on the test split.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Calibration {
+    /// What logits are divided by before the softmax.
+    pub temperature: f32,
+    /// The split that it was fitted on: "validation".
+    pub fitted_on: &'static str,
+    /// At temperature 1.
+    pub before: Reliability,
+    /// At the fitted temperature.
+    pub after: Reliability,
 }
 
-/// Pictures of one class taken for another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Confusion {
-    /// What they show.
-    pub label: String,
-    /// What was answered.
-    pub answer: String,
-    /// How many.
-    pub pictures: usize,
+/// What is called unknown: below `threshold` of the score `chosen`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Unknown {
+    /// Classes that each run did without, by which the scores were compared; 0 if they were not.
+    pub classes_left_out: usize,
+    /// Those runs.
+    pub runs: usize,
+    /// How well each score tells the classes left out from the others; empty if they were not compared.
+    pub scores: Vec<Measured>,
+    /// The score that the model uses.
+    pub chosen: Score,
+    /// Below it a picture is called unknown.
+    pub threshold: f32,
+    /// Share of the validation pictures that reach it, 0..=1.
+    pub kept: Option<f32>,
+    /// Share of the test pictures that reach it, 0..=1.
+    pub kept_on_test: f64,
+}
+
+/// The first answer of the head beside that of the maps: the class with the highest mean of its strongest channel.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// Pictures on which the two differ.
+    pub disagreements: usize,
+    /// Their share of all, 0..=1.
+    pub share: f64,
+    /// Share of right answers of the head where they differ; `None` where they never do.
+    pub accuracy_where_different: Option<f64>,
+    /// Share of right answers where they agree; `None` where they never do.
+    pub accuracy_where_alike: Option<f64>,
+    /// Share of right answers of the maps.
+    pub top1_of_maps: f64,
 }
 
 /// Why there is no result.
@@ -96,54 +130,45 @@ pub enum EvalError {
         /// The data set.
         folder: PathBuf,
     },
-    /// A picture cannot be read.
+    /// The network does not answer.
     #[error(transparent)]
-    Picture(#[from] ReadError),
-    /// A tensor operation failed.
-    #[error("a tensor operation failed: {0}")]
-    Tensor(candle_core::Error),
-    /// The GPU failed, or its memory is full.
-    #[error(transparent)]
-    Gpu(#[from] Fault),
+    Answer(#[from] AnswerError),
 }
 
 impl From<candle_core::Error> for EvalError {
     fn from(error: candle_core::Error) -> EvalError {
-        Fault::of(&error.to_string()).map_or(EvalError::Tensor(error), EvalError::Gpu)
+        AnswerError::from(error).into()
     }
 }
 
-/// Sums over the pictures seen so far.
+impl From<ReadError> for EvalError {
+    fn from(error: ReadError) -> EvalError {
+        AnswerError::from(error).into()
+    }
+}
+
+/// What was seen so far.
 struct Tally {
-    right: Vec<usize>,
-    pictures: Vec<usize>,
-    in_top5: usize,
-    cross_entropy: f64,
+    answered: Vec<Answered>,
     coverage: f64,
-    /// `[class * classes + answer]`.
-    confused: Vec<usize>,
     cues: CueCount,
     /// Whether its cue is on a mark, log-probability, file.
     example: (bool, f32, PathBuf),
 }
 
-/// Measures a run on its test split.
+/// Measures a run on its test split; `comparison` is what its `unknown.json` says, from which the score for unknowns
+/// is taken.
 ///
 /// # Errors
 /// [`EvalError`].
-pub fn evaluate(trained: &Trained) -> Result<Evaluation, EvalError> {
+pub fn evaluate(trained: &Trained, comparison: Option<&Comparison>) -> Result<Evaluation, EvalError> {
     let Trained { network, progress, dataset, .. } = trained;
     if dataset.test.is_empty() {
         return Err(EvalError::NoTest { folder: dataset.root.clone() });
     }
-    let classes = dataset.labels.len();
     let mut tally = Tally {
-        right: vec![0; classes],
-        pictures: vec![0; classes],
-        in_top5: 0,
-        cross_entropy: 0.0,
+        answered: Vec::with_capacity(dataset.test.len()),
         coverage: 0.0,
-        confused: vec![0; classes * classes],
         cues: CueCount::new(&dataset.field_marks),
         example: (false, f32::NEG_INFINITY, dataset.test[0].path.clone()),
     };
@@ -154,7 +179,9 @@ pub fn evaluate(trained: &Trained) -> Result<Evaluation, EvalError> {
         let pictures = seen(samples, to)?;
         tally.add_batch(network, &head, samples, &pictures)?;
     }
-    Ok(tally.evaluation(trained))
+    let score = comparison.map_or(DEFAULT_SCORE, |comparison| comparison.chosen);
+    let fitted = calibration::fit(trained, score)?;
+    Ok(tally.evaluation(trained, fitted, comparison))
 }
 
 impl Tally {
@@ -167,84 +194,127 @@ impl Tally {
     ) -> candle_core::Result<()> {
         let images = stacked(pictures)?.to_device(&network.device())?;
         let output = network.forward(&images, &mut Mode::Eval)?;
-        let log_p = log_softmax(&output.logits, D::Minus1)?.to_vec2::<f32>()?;
         self.coverage += f64::from(coverage(&output.maps, &network.layout)?.mean_all()?.to_scalar::<f32>()?)
             * samples.len() as f64;
-        let maps = output.maps.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
+        let maps = maps_of_each(&output.maps)?;
         for (index, (sample, seen)) in samples.iter().zip(pictures).enumerate() {
-            let cues = cues(network, head, &maps.i(index)?, sample.class, seen)?;
-            self.add(sample, seen, &log_p[index], &cues);
+            let (maps, logits) = (&maps[index], output.logits.i(index)?.to_vec1::<f32>()?);
+            self.add(sample, seen, &logits, &cues(network, head, maps, sample.class, seen));
+            self.answered.push(answered(sample.class, logits, maps, &network.layout));
         }
         Ok(())
     }
 
-    /// `log_p`: log-probabilities of the classes; `cues`: those of the picture's own class.
-    fn add(&mut self, sample: &Sample, seen: &Seen, log_p: &[f32], cues: &[PartCue]) {
-        let order = top_k(log_p, 5);
-        self.pictures[sample.class] += 1;
-        self.in_top5 += usize::from(order.contains(&sample.class));
-        self.cross_entropy -= f64::from(log_p[sample.class]);
-        if order[0] != sample.class {
-            self.confused[sample.class * self.right.len() + order[0]] += 1;
+    /// `cues`: those of the picture's own class.
+    fn add(&mut self, sample: &Sample, seen: &Seen, logits: &[f32], cues: &[PartCue]) {
+        if top_k(logits, 1)[0] != sample.class {
             return;
         }
-        self.right[sample.class] += 1;
         let is_on_mark = self.cues.add(sample, seen.size, cues);
-        let candidate = (is_on_mark, log_p[sample.class], sample.path.clone());
+        let candidate = (is_on_mark, logits[sample.class] - energy(logits), sample.path.clone());
         if (candidate.0, candidate.1) > (self.example.0, self.example.1) {
             self.example = candidate;
         }
     }
 
-    fn evaluation(self, trained: &Trained) -> Evaluation {
+    fn evaluation(self, trained: &Trained, fitted: Fitted, comparison: Option<&Comparison>) -> Evaluation {
+        let Tally { answered, coverage, cues, example } = self;
         let progress = &trained.progress;
-        let pictures: usize = self.pictures.iter().sum();
-        let share = |count: usize| count as f64 / pictures as f64;
         let labels = &progress.labels;
-        let result = |class: usize| ClassResult {
-            label: labels[class].clone(),
-            pictures: self.pictures[class],
-            right: self.right[class],
-        };
-        let mut confusions: Vec<Confusion> = (0..self.confused.len())
-            .filter(|&index| self.confused[index] > 0)
-            .map(|index| Confusion {
-                label: labels[index / labels.len()].clone(),
-                answer: labels[index % labels.len()].clone(),
-                pictures: self.confused[index],
-            })
-            .collect();
-        confusions.sort_by_key(|confusion| std::cmp::Reverse(confusion.pictures));
-        confusions.truncate(CONFUSIONS);
+        let pictures = answered.len();
+        let matrix = confusion_matrix(&answered, labels.len());
+        let right = right(&matrix);
+        let in_top5 = answered.iter().filter(|a| top_k(&a.logits, 5).contains(&a.class)).count();
+        let before = reliability(&answered, 1.0);
         Evaluation {
             schema: 1,
             weights: trained.weights.clone(),
             epoch: progress.last.map(|last| last.epoch),
             pictures,
-            top1: share(self.right.iter().sum()),
-            top5: share(self.in_top5),
-            cross_entropy: self.cross_entropy / pictures as f64,
-            coverage: self.coverage / pictures as f64,
-            classes: (0..labels.len()).map(result).collect(),
-            confusions,
-            cues: self.cues.rates(),
+            top1: right as f64 / pictures as f64,
+            top1_interval: wilson(right, pictures),
+            top5: in_top5 as f64 / pictures as f64,
+            cross_entropy: before.cross_entropy,
+            coverage: coverage / pictures as f64,
+            classes: class_results(&matrix, labels),
+            confusions: confusions(&matrix, labels),
+            confusion_matrix: matrix,
+            calibration: Calibration {
+                temperature: fitted.temperature,
+                fitted_on: "validation",
+                before,
+                after: reliability(&answered, fitted.temperature),
+            },
+            unknown: unknown(&answered, fitted, comparison),
+            evidence: evidence(&answered),
+            cues: cues.rates(),
             faithfulness: None,
-            example: self.example.2,
+            example: example.2,
         }
     }
 }
 
+fn unknown(answered: &[Answered], fitted: Fitted, comparison: Option<&Comparison>) -> Option<Unknown> {
+    let rule = fitted.rejection?;
+    let scores = scores(answered, rule.score, fitted.temperature);
+    Some(Unknown {
+        classes_left_out: comparison.map_or(0, |comparison| comparison.classes_left_out),
+        runs: comparison.map_or(0, |comparison| comparison.runs),
+        scores: comparison.map_or(Vec::new(), |comparison| comparison.scores.clone()),
+        chosen: rule.score,
+        threshold: rule.threshold,
+        kept: rule.kept,
+        kept_on_test: share_reaching(&scores, rule.threshold),
+    })
+}
+
+fn evidence(answered: &[Answered]) -> Evidence {
+    // [alike, different], each pictures and right answers of the head.
+    let (mut counts, mut right_maps) = ([[0_usize; 2]; 2], 0);
+    for Answered { class, logits, evidence } in answered {
+        let [head, maps] = [logits, evidence].map(|scores| top_k(scores, 1)[0]);
+        let [pictures, right] = &mut counts[usize::from(head != maps)];
+        *pictures += 1;
+        *right += usize::from(head == *class);
+        right_maps += usize::from(maps == *class);
+    }
+    let share = |part: usize, of: usize| (of > 0).then(|| part as f64 / of as f64);
+    let [[alike, right_alike], [different, right_different]] = counts;
+    Evidence {
+        disagreements: different,
+        share: share(different, answered.len()).unwrap_or_default(),
+        accuracy_where_different: share(right_different, different),
+        accuracy_where_alike: share(right_alike, alike),
+        top1_of_maps: share(right_maps, answered.len()).unwrap_or_default(),
+    }
+}
+
 /// The part cues of `class` in one picture's `maps`, `N x H x W`, as the board finds them.
-fn cues(
-    network: &Network,
-    head: &Head,
-    maps: &Tensor,
-    class: usize,
-    seen: &Seen,
-) -> candle_core::Result<Vec<PartCue>> {
-    let shape = maps.dims3()?;
-    let maps = Array3::from_shape_vec(shape, maps.flatten_all()?.to_vec1::<f32>()?)
-        .map_err(|error| candle_core::Error::Msg(error.to_string()))?;
-    let side = seen.frame.width();
-    Ok(part_cues(maps.view(), &network.layout, head, class, &seen.view, side))
+fn cues(network: &Network, head: &Head, maps: &Array3<f32>, class: usize, seen: &Seen) -> Vec<PartCue> {
+    part_cues(maps.view(), &network.layout, head, class, &seen.view, seen.frame.width())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_is_counted_where_maps_and_head_differ() {
+        let one_hot = |at: usize| (0..3).map(|class| f32::from(u8::from(class == at))).collect::<Vec<_>>();
+        let cases = [(0, 0, 0), (1, 1, 1), (2, 2, 0), (1, 0, 1), (1, 0, 0)];
+        let answered = cases.map(|(class, head, maps)| Answered {
+            class,
+            logits: one_hot(head),
+            evidence: one_hot(maps),
+        });
+        let expected = Evidence {
+            disagreements: 2,
+            share: 0.4,
+            accuracy_where_different: Some(0.5),
+            accuracy_where_alike: Some(2.0 / 3.0),
+            top1_of_maps: 0.6,
+        };
+        assert_eq!(evidence(&answered), expected);
+        assert_eq!(evidence(&answered[..1]).accuracy_where_different, None);
+    }
 }

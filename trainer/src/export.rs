@@ -19,11 +19,14 @@ use fieldmark::frame::{input, pattern};
 use fieldmark::model::{
     Description, DescriptionError, Input, METADATA_KEY, SCHEMA, SelfTest, Thresholds, labels_sha256,
 };
+use fieldmark::unknown::Score;
 use prost::Message;
 use serde_json::json;
 
 pub use parity::{Disagreement, Parity};
 
+use crate::answers::AnswerError;
+use crate::calibration::{self, Fitted};
 use crate::checkpoint::Progress;
 use crate::layer::{Mode, fold};
 use crate::network::Network;
@@ -63,6 +66,9 @@ pub enum ExportError {
     /// A picture cannot be read.
     #[error(transparent)]
     Picture(#[from] ReadError),
+    /// The network does not answer to the validation pictures.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
     /// The board's engine and the trainer differ, or the engine fails.
     #[error("nothing was written: {0}")]
     Disagreement(#[from] Disagreement),
@@ -96,7 +102,8 @@ pub struct Exported {
 /// Writes the model file of a run under `path`, once the board's engine has agreed with the trainer on `pictures`
 /// pictures of the data set, spread evenly over its splits (all, where it has fewer).
 ///
-/// `evaluation` is what was measured on the test split, for the description.
+/// Temperature and threshold are fitted on the validation split; `score` is what the threshold is for. `evaluation` is
+/// what was measured on the test split, for the description.
 ///
 /// # Errors
 /// [`ExportError`]; nothing was written then, and an earlier file under `path` is as it was.
@@ -105,10 +112,12 @@ pub fn export(
     path: &Path,
     weights: WeightType,
     pictures: usize,
+    score: Score,
     evaluation: Option<&serde_json::Value>,
 ) -> Result<Exported, ExportError> {
     let network = deployed(&trained.network, weights)?;
-    let description = description(&network, &trained.progress, evaluation)?;
+    let fitted = calibration::fit(trained, score)?;
+    let description = description(&network, &trained.progress, fitted, evaluation)?;
     let bytes = model_file(&network, &description, weights)?;
     let parity = parity::check(&bytes, &network, &trained.network, &trained.dataset, &description, pictures)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -154,6 +163,7 @@ fn refuse_overflow(name: &str, weights: &Tensor) -> Result<(), ExportError> {
 fn description(
     network: &Network,
     progress: &Progress,
+    fitted: Fitted,
     evaluation: Option<&serde_json::Value>,
 ) -> Result<Description, ExportError> {
     let config = &progress.config;
@@ -168,8 +178,8 @@ fn description(
         head: network.head()?,
         input: Input { side: config.side, resize: config.resize },
         map_stride: network.map_stride() as u32,
-        temperature: 1.0,
-        thresholds: Thresholds::default(),
+        temperature: fitted.temperature,
+        thresholds: Thresholds { unknown: None, rejection: fitted.rejection },
         training: json!({
             "program": concat!("fieldmark-trainer ", env!("CARGO_PKG_VERSION")),
             "data": progress.data,

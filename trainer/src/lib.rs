@@ -13,19 +13,23 @@
 //!    [`average`]: of its steps; [`device`]: where they run.
 //! 7. [`train`]: the loop. [`config`] decides a run, [`recipe`] has configurations that work, [`run`] is its folder, [`checkpoint`] its state, [`metrics`]
 //!    what it says of itself.
-//! 8. [`eval`]: accuracy on the test split, and whether cues lie on the marks; [`faithfulness`]: whether the answers
+//! 8. [`answers`]: what a network says of pictures; [`calibration`]: how far that can be believed; [`unknown`]: which
+//!    score tells strangers, by runs that do without some classes.
+//! 9. [`eval`]: accuracy on the test split, and whether cues lie on the marks; [`faithfulness`]: whether the answers
 //!    depend on them.
-//! 9. [`export`]: the ONNX file, written once the board's engine has agreed; [`picture`] gives both the same input.
-//! 10. [`report`]: all of it as one page for a person; [`tensorboard`]: the curves for those who live there.
+//! 10. [`export`]: the ONNX file, written once the board's engine has agreed; [`picture`] gives both the same input.
+//! 11. [`report`]: all of it as one page for a person; [`tensorboard`]: the curves for those who live there.
 //!
 //! # Shapes
 //!
 //! `B` batch, `c` classes, `xi` channels a class, `N` their sum, `H x W` map, `S` input side. Pictures are
 //! `B x 3 x S x S`, RGB 0..=255; maps `B x N x H x W`, nowhere negative; logits `B x c`.
 
+pub mod answers;
 pub mod average;
 pub mod backbone;
 pub mod batch;
+pub mod calibration;
 pub mod checkpoint;
 pub mod config;
 pub mod dataset;
@@ -50,4 +54,5 @@ pub mod run;
 pub mod synth;
 pub mod tensorboard;
 pub mod train;
+pub mod unknown;
 pub mod weights;

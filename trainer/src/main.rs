@@ -1,12 +1,15 @@
-//! The trainer's program: `fieldmark-trainer synth | lint | train | eval | export | report | weights`.
+//! The trainer's program: `fieldmark-trainer synth | lint | train | eval | unknown | export | report | weights`.
 
 mod args;
+mod leave_out;
 mod say;
 mod stop;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -15,6 +18,7 @@ use fieldmark_trainer::backbone::Convention;
 use fieldmark_trainer::config::Precision;
 use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
 use fieldmark_trainer::train::TrainError;
+use fieldmark_trainer::unknown::DEFAULT_SCORE;
 use fieldmark_trainer::weights::Misfit;
 use fieldmark_trainer::{
     dataset, device, eval, export, faithfulness, lint, network, ops, report, run, tensorboard, train, weights,
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
         },
         Command::Train(args) => train(&args),
         Command::Eval(args) => eval(&args),
+        Command::Unknown(args) => leave_out::run(&args),
         Command::Export(args) => export(&args),
         Command::Report(args) => report(&args),
         Command::Weights(args) => rewrite_weights(&args),
@@ -71,7 +76,7 @@ fn synth(args: &SynthArgs) -> Result<()> {
 }
 
 fn lint(args: &LintArgs) -> Result<lint::Lint> {
-    set_threads(args.threads)?;
+    use_threads(args.threads)?;
     let rule = args.split.rule(args.seed);
     let dataset = dataset::read(&args.data, &rule)?;
     let pictures = dataset.train.len() + dataset.validation.len() + dataset.test.len();
@@ -89,13 +94,8 @@ fn lint(args: &LintArgs) -> Result<lint::Lint> {
     Ok(lint)
 }
 
-fn set_threads(threads: Option<NonZeroUsize>) -> Result<()> {
-    let Some(threads) = threads else { return Ok(()) };
-    rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global().context("--threads")
-}
-
 fn train(args: &TrainArgs) -> Result<()> {
-    set_threads(args.threads)?;
+    use_threads(args.threads)?;
     let mut config = args.config();
     config.check()?;
     let allow = args.allow.iter().copied().map(Misfit::from).collect();
@@ -117,21 +117,26 @@ fn train(args: &TrainArgs) -> Result<()> {
     }
     let network = network.on(&device, config.precision)?;
     say::network(&network, config.side)?;
-    let bar = ProgressBar::new(0)
-        .with_style(ProgressStyle::with_template("{bar:30} step {pos}/{len}  {per_sec}  {msg}  {eta} left")?);
-    let outcome = train::train(
-        &network,
-        &dataset,
-        &config,
-        &args.out,
-        args.checkpoint_steps.map(NonZeroUsize::get),
-        &bar,
-        &*stop::on_signal(&bar).context("cannot wait for Ctrl-C")?,
-    );
+    let (bar, stop) = watched()?;
+    let steps = args.checkpoint_steps.map(NonZeroUsize::get);
+    let outcome = train::train(&network, &dataset, &config, &args.out, steps, &bar, &stop);
     bar.finish_and_clear();
     let outcome = outcome?;
     say::outcome(&outcome, &args.out);
     Ok(())
+}
+
+fn use_threads(threads: Option<NonZeroUsize>) -> Result<()> {
+    let Some(threads) = threads else { return Ok(()) };
+    rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global().context("--threads")
+}
+
+/// A progress bar, and the signal that asks for the end.
+fn watched() -> Result<(ProgressBar, Arc<AtomicI32>)> {
+    let bar = ProgressBar::new(0)
+        .with_style(ProgressStyle::with_template("{bar:30} step {pos}/{len}  {per_sec}  {msg}  {eta} left")?);
+    let stop = stop::on_signal(&bar).context("cannot wait for Ctrl-C")?;
+    Ok((bar, stop))
 }
 
 fn eval(args: &EvalArgs) -> Result<()> {
@@ -139,7 +144,7 @@ fn eval(args: &EvalArgs) -> Result<()> {
     let device = device::open(args.device.into(), precision)?;
     let mut trained = run::open(&args.run, args.data.as_deref(), chosen(args.last))?;
     trained.network = trained.network.on(&device, precision)?;
-    let mut evaluation = eval::evaluate(&trained)?;
+    let mut evaluation = eval::evaluate(&trained, run::comparison(&args.run)?.as_ref())?;
     if args.faithfulness {
         let bar = ProgressBar::new(0)
             .with_style(ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {eta} left")?);
@@ -157,8 +162,9 @@ fn eval(args: &EvalArgs) -> Result<()> {
 fn export(args: &ExportArgs) -> Result<()> {
     let trained = run::open(&args.run, args.data.as_deref(), chosen(args.last))?;
     let evaluation = run::evaluation(&args.run, &trained.weights)?;
-    let exported =
-        export::export(&trained, &args.out, args.weights.into(), args.pictures, evaluation.as_ref())?;
+    let score = run::comparison(&args.run)?.map_or(DEFAULT_SCORE, |comparison| comparison.chosen);
+    let weights = args.weights.into();
+    let exported = export::export(&trained, &args.out, weights, args.pictures, score, evaluation.as_ref())?;
     say::exported(&exported, &args.out);
     Ok(())
 }

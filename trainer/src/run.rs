@@ -9,6 +9,8 @@
 //! | `best.safetensors` | the weights of the epoch with the best validation accuracy |
 //! | `eval.json` | what [`eval`](crate::eval) found on the test split |
 //! | `report.html` | all of it for a person, see [`report`](crate::report) |
+//! | `unknown.json` | which score tells strangers, see [`Comparison`] |
+//! | `unknown/` | the runs that did without some classes, a folder each |
 //! | `lock` | empty; locked while a program trains in the folder |
 
 use std::fs::{self, File, TryLockError};
@@ -28,6 +30,7 @@ use crate::network::{self, Network, NetworkError};
 use crate::optim::Sgd;
 use crate::remedy::remedy;
 use crate::tensorboard::EVENTS;
+use crate::unknown::Comparison;
 
 /// All that is needed to go on.
 pub const LAST: &str = "last.safetensors";
@@ -39,6 +42,10 @@ pub const EVAL: &str = "eval.json";
 pub const LINT: &str = "lint.json";
 /// All of it for a person, see [`report`](crate::report).
 pub const REPORT: &str = "report.html";
+/// Which score tells strangers: a [`Comparison`].
+pub const UNKNOWN: &str = "unknown.json";
+/// The folder of the runs that did without some classes.
+pub const UNKNOWN_RUNS: &str = "unknown";
 const LOCK: &str = "lock";
 const CONFIG: &str = "config.json";
 const SPLIT: &str = "split.json";
@@ -154,7 +161,7 @@ fn refuse_taken(run: &Path) -> Result<(), RunError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(in_file("read", run)(error)),
     };
-    let ours = [LOCK, CONFIG, SPLIT, METRICS, LAST, BEST, EVAL, LINT, REPORT, EVENTS];
+    let ours = [LOCK, CONFIG, SPLIT, METRICS, LAST, BEST, EVAL, UNKNOWN, UNKNOWN_RUNS, LINT, REPORT, EVENTS];
     for entry in entries {
         let file = entry.map_err(in_file("read", run))?.path();
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -225,7 +232,7 @@ fn start(dataset: &Dataset, config: &Config, run: &Path) -> Result<Progress, Run
     write(&run.join(METRICS), Ok(String::new()))?;
     write(&run.join(SPLIT), Ok(format!("{:#}\n", split_record(dataset))))?;
     // Of an earlier run in this folder, whose last checkpoint was removed.
-    for old in [BEST, EVAL, REPORT] {
+    for old in [BEST, EVAL, UNKNOWN, REPORT] {
         match fs::remove_file(run.join(old)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(in_file("write", &run.join(old))(error));
@@ -371,13 +378,33 @@ pub fn evaluation(run: &Path, weights: &str) -> Result<Option<Value>, RunError> 
             if json["weights"] != weights {
                 return Ok(None);
             }
-            if let Some(fields) = json.as_object_mut() {
-                // The example is a path on this machine, the lists and curves are long.
-                fields.retain(|name, _| {
-                    !["example", "classes", "confusions", "faithfulness"].contains(&name.as_str())
-                });
-            }
+            drop_lists(&mut json);
             Ok(Some(json))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(in_file("read", &path)(error)),
+    }
+}
+
+/// Drops, at any depth, the example, which is a path on this machine, and lists, which are long.
+fn drop_lists(json: &mut Value) {
+    const DROPPED: [&str; 6] =
+        ["example", "classes", "confusions", "confusion_matrix", "bins", "faithfulness"];
+    if let Some(fields) = json.as_object_mut() {
+        fields.retain(|name, _| !DROPPED.contains(&name.as_str()));
+        fields.values_mut().for_each(drop_lists);
+    }
+}
+
+/// What `unknown.json` says; `None` without one.
+///
+/// # Errors
+/// A file that is there and cannot be read.
+pub fn comparison(run: &Path) -> Result<Option<Comparison>, RunError> {
+    let path = run.join(UNKNOWN);
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            serde_json::from_str(&text).map(Some).map_err(io::Error::from).map_err(in_file("read", &path))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(in_file("read", &path)(error)),

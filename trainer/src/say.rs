@@ -1,5 +1,7 @@
 //! What the program tells a person. Results go to stdout, the rest to stderr.
 
+mod knowledge;
+
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -12,6 +14,8 @@ use fieldmark_trainer::metrics::peak_memory_mib;
 use fieldmark_trainer::network::Network;
 use fieldmark_trainer::train::Outcome;
 use fieldmark_trainer::weights::{Loaded, Origin, Pretrained};
+
+pub use knowledge::comparison;
 
 /// Files left out that are listed by name; the rest are in `split.json`.
 const LISTED: usize = 10;
@@ -101,9 +105,11 @@ pub fn outcome(outcome: &Outcome, run: &Path) {
 /// The test split's figures.
 pub fn evaluation(evaluation: &Evaluation) {
     println!(
-        "{} test pictures: {:.1} % right, {:.1} % among the first five, cross-entropy {:.3}, coverage h/xi {:.2}",
+        "{} test pictures: {:.1} % right ({:.1} to {:.1} % with 95 % confidence), {:.1} % among the first five, cross-entropy {:.3}, coverage h/xi {:.2}",
         evaluation.pictures,
         100.0 * evaluation.top1,
+        100.0 * evaluation.top1_interval[0],
+        100.0 * evaluation.top1_interval[1],
         100.0 * evaluation.top5,
         evaluation.cross_entropy,
         evaluation.coverage
@@ -111,6 +117,8 @@ pub fn evaluation(evaluation: &Evaluation) {
     for confusion in evaluation.confusions.iter().take(CONFUSIONS) {
         println!("  {} x {} taken for {}", confusion.pictures, confusion.label, confusion.answer);
     }
+    knowledge::weakest(&evaluation.classes);
+    knowledge::knowledge(evaluation);
     if let Some(figures) = &evaluation.faithfulness {
         print!("{}", faithfulness::table(figures));
     }
