@@ -36,12 +36,12 @@ use maud::{Markup, html};
 
 use crate::device::Fault;
 use crate::layer::{Cost, ShapeError, cost};
+use crate::lint::Lint;
 use crate::metrics::EpochMetrics;
 use crate::picture::ReadError;
 use crate::remedy::remedy;
 use crate::run::{self, RunError, Trained};
 use album::{CROPS_BYTES, Crops, crops};
-use lint::Finding;
 use measured::{Measured, Split};
 use pairs::{Pair, pairs};
 use record::{NoRecord, Record};
@@ -109,7 +109,7 @@ struct Findings<'a> {
     /// Of each of the `N` channels.
     crops: Crops,
     pairs: Vec<Pair>,
-    lint: Option<Vec<Finding>>,
+    lint: Lint,
 }
 
 impl Findings<'_> {
@@ -145,7 +145,9 @@ pub fn report(
     let side = trained.progress.config.side as usize;
     let layers = [trained.network.trunk.as_slice(), trained.network.head.as_slice()].concat();
     let record = record::evaluation(run, &trained.weights)?;
-    let lint = record::json(&run.join(run::LINT))?.as_ref().map(lint::found);
+    let dataset = &trained.dataset;
+    bar.inc_length((dataset.train.len() + dataset.validation.len() + dataset.test.len()) as u64);
+    let lint = crate::lint::lint(dataset, &trained.progress.config.split, &|| bar.inc(1));
     let epochs = run::metrics(run)?;
     let eyes = Eyes::new(trained)?;
     let survey = eyes.survey(bar)?;

@@ -38,8 +38,6 @@ pub const LAST: &str = "last.safetensors";
 pub const BEST: &str = "best.safetensors";
 /// What [`eval`](crate::eval) found.
 pub const EVAL: &str = "eval.json";
-/// What the data's lint found.
-pub const LINT: &str = "lint.json";
 /// All of it for a person, see [`report`](crate::report).
 pub const REPORT: &str = "report.html";
 /// Which score tells strangers: a [`Comparison`].
@@ -161,7 +159,7 @@ fn refuse_taken(run: &Path) -> Result<(), RunError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(in_file("read", run)(error)),
     };
-    let ours = [LOCK, CONFIG, SPLIT, METRICS, LAST, BEST, EVAL, UNKNOWN, UNKNOWN_RUNS, LINT, REPORT, EVENTS];
+    let ours = [LOCK, CONFIG, SPLIT, METRICS, LAST, BEST, EVAL, UNKNOWN, UNKNOWN_RUNS, REPORT, EVENTS];
     for entry in entries {
         let file = entry.map_err(in_file("read", run))?.path();
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -34,6 +34,7 @@ impl Dataset {
         let hash = hash(&self.root, &found);
         Dataset {
             root: self.root.clone(),
+            source: self.source.clone(),
             labels: found.labels,
             parts: found.parts,
             field_marks: found.field_marks,

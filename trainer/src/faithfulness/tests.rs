@@ -77,6 +77,7 @@ fn dataset(folder: &Path) -> Dataset {
     let test = vec![sample("red.png", 0, true), sample("blue.png", 1, true), sample("grey.png", 1, false)];
     Dataset {
         root: folder.to_owned(),
+        source: folder.to_owned(),
         labels: vec!["red".into(), "blue".into()],
         parts: vec!["patch".into()],
         field_marks: vec![FieldMarks { classes: [0, 1], parts: vec![0] }],

@@ -58,7 +58,7 @@ fn measure(findings: &Findings) -> Option<Advice> {
 }
 
 fn lint(findings: &Findings) -> Option<Advice> {
-    let found = findings.lint.as_deref().map(grave)?;
+    let found = grave(&findings.lint.findings);
     (found > 0).then(|| Advice {
         text: format!("Look at what the data's lint found ({}).", count(found, "finding", "findings")),
         command: None,

@@ -4,8 +4,9 @@ use maud::{Markup, html};
 
 use super::Findings;
 use super::chart::at;
-use super::measured::{ClassFigures, wilson};
+use super::measured::ClassFigures;
 use super::words::{breakable, command, interval, percent};
+use crate::eval::wilson;
 
 /// The section.
 pub fn section(findings: &Findings) -> Markup {
@@ -53,7 +54,8 @@ fn row(findings: &Findings, class: usize, figures: &ClassFigures, training: usiz
             (number(figures.answered.and_then(share)))
             (number(recall))
             td {
-                @if let (Some(recall), Some(range)) = (recall, wilson(figures.right, figures.pictures)) {
+                @if let Some(recall) = recall {
+                    @let range = wilson(figures.right, figures.pictures);
                     (bar(recall, range)) " " span.range { (interval(range)) }
                 }
             }

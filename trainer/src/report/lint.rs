@@ -1,58 +1,25 @@
-//! What the data's lint found, where `lint.json` lies in the run's folder.
+//! What looks suspicious in the pictures, by [`lint`](crate::lint).
 
 use maud::{Markup, html};
-use serde::Deserialize;
-use serde_json::Value;
 
 use super::Findings;
 use super::words::{count, listed};
+use crate::lint::{Finding, Group, Severity};
 
 /// Groups of pictures that are shown of a finding; pictures of a group.
 const GROUPS: usize = 8;
 const PICTURES: usize = 6;
 
-/// One thing that is suspicious.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Finding {
-    severity: String,
-    text: String,
-    #[serde(default)]
-    advice: String,
-    #[serde(default)]
-    groups: Vec<Group>,
-}
-
-/// Pictures that belong together.
-#[derive(Clone, Debug, Deserialize)]
-struct Group {
-    #[serde(default)]
-    pictures: Vec<Named>,
-    #[serde(default)]
-    note: String,
-}
-
-/// A picture.
-#[derive(Clone, Debug, Deserialize)]
-struct Named {
-    file: String,
-}
-
-/// The findings of a lint's record, those left out that have another form.
-pub fn found(json: &Value) -> Vec<Finding> {
-    let listed = json["findings"].as_array().into_iter().flatten();
-    listed.filter_map(|finding| serde_json::from_value(finding.clone()).ok()).collect()
-}
-
-/// The section; nothing without a lint.
+/// The section.
 pub fn section(findings: &Findings) -> Markup {
-    let Some(lint) = &findings.lint else { return html! {} };
+    let found = &findings.lint.findings;
     html! {
         section #lint {
             h2 { "What the data's lint found" }
-            @if lint.is_empty() {
+            @if found.is_empty() {
                 p { "Nothing that looks wrong." }
             } @else {
-                ul.lint { @for finding in lint { li { (one(finding)) } } }
+                ul.lint { @for finding in found { li { (one(finding)) } } }
             }
         }
     }
@@ -60,14 +27,18 @@ pub fn section(findings: &Findings) -> Markup {
 
 fn one(finding: &Finding) -> Markup {
     html! {
-        p { span class={ "severity " (finding.severity) } { (finding.severity) } " " (finding.text) }
+        @let severity = word(finding.severity);
+        p { span class={ "severity " (severity) } { (severity) } " " (finding.text) }
         @if !finding.advice.is_empty() { p.hint { (finding.advice) } }
         @if !finding.groups.is_empty() {
             details {
                 summary { "Where" }
                 ul { @for group in finding.groups.iter().take(GROUPS) { li { (place(group)) } } }
                 @if finding.groups.len() > GROUPS {
-                    p.hint { "and " (count(finding.groups.len() - GROUPS, "more", "more")) ", in lint.json." }
+                    p.hint {
+                        "and " (count(finding.groups.len() - GROUPS, "more", "more")) "; "
+                        code { "fieldmark-trainer lint --json" } " lists all."
+                    }
                 }
             }
         }
@@ -85,7 +56,15 @@ fn place(group: &Group) -> Markup {
     }
 }
 
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Serious => "serious",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    }
+}
+
 /// Findings that are more than a note.
-pub fn grave(lint: &[Finding]) -> usize {
-    lint.iter().filter(|finding| finding.severity != "note").count()
+pub fn grave(findings: &[Finding]) -> usize {
+    findings.iter().filter(|finding| finding.severity < Severity::Note).count()
 }

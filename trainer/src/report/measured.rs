@@ -170,20 +170,6 @@ fn confusions(matrix: &[Vec<usize>]) -> Vec<Confusion> {
     found
 }
 
-/// The 95 % interval of a share of which `right` of `pictures` were seen (Wilson 1927); `None` without pictures.
-pub fn wilson(right: usize, pictures: usize) -> Option<[f64; 2]> {
-    /// The standard normal distribution's 97.5 % quantile.
-    const Z: f64 = 1.959_964;
-    if pictures == 0 {
-        return None;
-    }
-    let (n, share) = (pictures as f64, right as f64 / pictures as f64);
-    let middle = share + Z * Z / (2.0 * n);
-    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    Some([((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0)])
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::record::{ClassRecord, ConfusionRecord};
@@ -225,15 +211,5 @@ mod tests {
         assert!(measured.matrix.is_none(), "of another size than the labels");
         assert_eq!(measured.classes[1], ClassFigures { pictures: 9, right: 6, answered: None });
         assert_eq!(measured.confusions, [Confusion { class: 1, answer: 2, pictures: 3 }]);
-    }
-
-    #[test]
-    fn wilsons_interval_is_that_of_the_tables() {
-        let [low, high] = wilson(81, 263).unwrap();
-        // Newcombe 1998, table I.
-        assert!((low - 0.2553).abs() < 5e-5 && (high - 0.3662).abs() < 5e-5, "{low} {high}");
-        let [low, high] = wilson(0, 20).unwrap();
-        assert!(low.abs() < 1e-12 && (high - 0.1611).abs() < 5e-5, "{low} {high}");
-        assert_eq!(wilson(0, 0), None);
     }
 }

@@ -5,9 +5,10 @@ use maud::{Markup, html};
 
 use super::advice::advice;
 use super::chart::at;
-use super::measured::{Split, wilson};
+use super::measured::Split;
 use super::words::{command, count, interval, listed, percent};
 use super::{Findings, source};
+use crate::eval::wilson;
 use crate::network::ClassLayer;
 
 /// Labels that are named.
@@ -40,7 +41,7 @@ pub fn top1_interval(findings: &Findings) -> Option<[f64; 2]> {
     let measured = &findings.measured;
     let recorded = findings.record.as_ref().ok().and_then(|record| record.top1_interval);
     let right = measured.pictures - measured.wrong().min(measured.pictures);
-    recorded.or_else(|| wilson(right, measured.pictures))
+    recorded.or_else(|| (measured.pictures > 0).then(|| wilson(right, measured.pictures)))
 }
 
 fn score(findings: &Findings) -> Markup {
