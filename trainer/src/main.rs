@@ -84,7 +84,7 @@ fn lint(args: &LintArgs) -> Result<lint::Lint> {
         .with_style(ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {per_sec}  {eta} left")?);
     let lint = lint::lint(&dataset, &rule, &|| bar.inc(1));
     bar.finish_and_clear();
-    say::result(&lint::table(&lint));
+    say::result(lint::table(&lint).trim_end());
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&lint)? + "\n";
         write_whole(path, json.as_bytes()).with_context(|| {
@@ -183,7 +183,7 @@ fn rewrite_weights(args: &WeightsArgs) -> Result<()> {
     if !foreign.is_empty() {
         say::aside(&format!("left out, no layer of {} has them: {}", args.backbone, foreign.join(", ")));
     }
-    println!("{}", args.out.display());
+    say::result(&format!("{}", args.out.display()));
     Ok(())
 }
 
@@ -202,7 +202,7 @@ fn report(args: &ReportArgs) -> Result<()> {
     bar.finish_and_clear();
     let html = html?;
     write_whole(&path, html.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
-    println!("{} ({:.1} MB)", path.display(), html.len() as f64 / 1e6);
+    say::result(&format!("{} ({:.1} MB)", path.display(), html.len() as f64 / 1e6));
     Ok(())
 }
 
@@ -212,7 +212,7 @@ fn events(run: &Path, folder: &Path) -> Result<()> {
     let events = tensorboard::events(&run::metrics(run)?, run::began(run), run::training_pictures(run)?);
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     write_whole(&path, &events).with_context(|| format!("cannot write {}", path.display()))?;
-    println!("{}", path.display());
+    say::result(&format!("{}", path.display()));
     Ok(())
 }
 

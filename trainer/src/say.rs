@@ -37,9 +37,9 @@ pub fn aside(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Lines on stdout. A reader that has gone, as `head` does, wants no more of them.
+/// A line or several on stdout. A reader that has gone, as `head` does, wants no more of them.
 pub fn result(lines: &str) {
-    let _ = io::stdout().write_all(lines.as_bytes());
+    let _ = writeln!(io::stdout(), "{lines}");
 }
 
 /// Classes, pictures, and what is not used.
@@ -89,22 +89,22 @@ pub fn network(network: &Network, side: u32) -> Result<(), ShapeError> {
 
 /// What training reached.
 pub fn outcome(outcome: &Outcome, run: &Path) {
-    println!(
+    result(&format!(
         "best epoch {}: {:.1} % of the validation pictures; last epoch {}: {:.1} %",
         outcome.best.epoch + 1,
         100.0 * outcome.best.accuracy,
         outcome.last.epoch + 1,
         100.0 * outcome.last.accuracy
-    );
+    ));
     if let Some(mib) = peak_memory_mib() {
-        println!("peak memory {mib:.0} MiB");
+        result(&format!("peak memory {mib:.0} MiB"));
     }
     aside(&format!("the run is in {}", run.display()));
 }
 
 /// The test split's figures.
 pub fn evaluation(evaluation: &Evaluation) {
-    println!(
+    result(&format!(
         "{} test pictures: {:.1} % right ({:.1} to {:.1} % with 95 % confidence), {:.1} % among the first five, cross-entropy {:.3}, coverage h/xi {:.2}",
         evaluation.pictures,
         100.0 * evaluation.top1,
@@ -113,17 +113,17 @@ pub fn evaluation(evaluation: &Evaluation) {
         100.0 * evaluation.top5,
         evaluation.cross_entropy,
         evaluation.coverage
-    );
+    ));
     for confusion in evaluation.confusions.iter().take(CONFUSIONS) {
-        println!("  {} x {} taken for {}", confusion.pictures, confusion.label, confusion.answer);
+        result(&format!("  {} x {} taken for {}", confusion.pictures, confusion.label, confusion.answer));
     }
     knowledge::weakest(&evaluation.classes);
     knowledge::knowledge(evaluation);
     if let Some(figures) = &evaluation.faithfulness {
-        print!("{}", faithfulness::table(figures));
+        result(faithfulness::table(figures).trim_end());
     }
     let Some(cues) = &evaluation.cues else { return };
-    println!("where the cues of right answers are        strongest   any  random point  centre  pictures");
+    result("where the cues of right answers are        strongest   any  random point  centre  pictures");
     rates("on the one mark that tells look-alikes", cues.one_mark.as_ref());
     rates("on a mark that tells look-alikes", cues.marks.as_ref());
     rates("in the object's box", cues.object.as_ref());
@@ -133,23 +133,23 @@ fn rates(where_: &str, rates: Option<&Rates>) {
     let Some(rates) = rates else { return };
     let [strongest, any, random, centre] =
         [rates.strongest_cue, rates.any_cue, rates.random_point, rates.centre].map(|share| 100.0 * share);
-    println!(
+    result(&format!(
         "  {where_:<40} {strongest:>6.1} % {any:>4.0} % {random:>11.1} % {centre:>5.1} % {:>9}",
         rates.pictures
-    );
+    ));
 }
 
 /// How well the board's engine agrees.
 pub fn exported(exported: &Exported, path: &Path) {
     let parity = &exported.parity;
-    println!(
+    result(&format!(
         "{} ({:.1} MB): the board's engine agrees with the trainer on {} pictures, largest difference {:.1e}",
         path.display(),
         exported.bytes as f64 / 1e6,
         parity.pictures,
         parity.worst
-    );
+    ));
     if parity.changed > 0 {
-        println!("as they are stored, the weights change the answer on {} of them", parity.changed);
+        result(&format!("as they are stored, the weights change the answer on {} of them", parity.changed));
     }
 }

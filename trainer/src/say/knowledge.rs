@@ -3,6 +3,8 @@
 use fieldmark_trainer::eval::{ClassResult, Evaluation, Evidence, Unknown};
 use fieldmark_trainer::unknown::{Comparison, Measured};
 
+use super::result;
+
 /// Classes that are printed; all are in `eval.json`.
 const WEAKEST: usize = 3;
 
@@ -22,61 +24,61 @@ fn list(what: &str, classes: &[ClassResult], figure: impl Fn(&ClassResult) -> (O
     parts.sort_by(|a, b| a.0.total_cmp(&b.0));
     let words: Vec<String> = parts.into_iter().take(WEAKEST).map(|(_, words)| words).collect();
     if !words.is_empty() {
-        println!("  {what}: {}", words.join(", "));
+        result(&format!("  {what}: {}", words.join(", ")));
     }
 }
 
 /// Calibration, agreement of head and maps, and unknowns.
 pub fn knowledge(evaluation: &Evaluation) {
     let calibration = &evaluation.calibration;
-    println!(
+    result(&format!(
         "probabilities are off by {:.1} % on average (expected calibration error), {:.1} % without the temperature {:.3}",
         100.0 * calibration.after.ece,
         100.0 * calibration.before.ece,
         calibration.temperature
-    );
+    ));
     evidence(&evaluation.evidence, evaluation.pictures);
     match &evaluation.unknown {
         Some(unknown) => strangers(unknown),
-        None => println!("nothing is called unknown: there are no validation pictures to fit a threshold on"),
+        None => result("nothing is called unknown: there are no validation pictures to fit a threshold on"),
     }
 }
 
 fn evidence(evidence: &Evidence, pictures: usize) {
     let Evidence { disagreements, accuracy_where_different, accuracy_where_alike, .. } = evidence;
     let right = |share: &Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
-    println!(
+    result(&format!(
         "the maps by themselves answer otherwise on {disagreements} of {pictures}: there {} are right, elsewhere {}",
         right(accuracy_where_different),
         right(accuracy_where_alike)
-    );
+    ));
 }
 
 fn strangers(unknown: &Unknown) {
     let Unknown { chosen, threshold, kept, kept_on_test, runs, classes_left_out, .. } = unknown;
-    println!(
+    result(&format!(
         "unknown below {chosen} {threshold:.3}, which {:.1} % of the validation and {:.1} % of the test pictures reach",
         100.0 * kept.unwrap_or(1.0),
         100.0 * kept_on_test
-    );
+    ));
     if *runs == 0 {
-        println!(
-            "  (scores not compared; `fieldmark-trainer unknown RUN` trains without some classes and does)"
+        result(
+            "  (scores not compared; `fieldmark-trainer unknown RUN` trains without some classes and does)",
         );
     } else {
-        println!("  by {}: {}", trainings(*runs, *classes_left_out), aurocs(&unknown.scores));
+        result(&format!("  by {}: {}", trainings(*runs, *classes_left_out), aurocs(&unknown.scores)));
     }
 }
 
 /// Which score tells strangers best.
 pub fn comparison(comparison: &Comparison) {
     let Comparison { runs, classes_left_out, scores, chosen, .. } = comparison;
-    println!("{}, whose pictures are then unknown:", trainings(*runs, *classes_left_out));
-    println!("  score        AUROC  called unknown, at a threshold that keeps 95 % of the known");
+    result(&format!("{}, whose pictures are then unknown:", trainings(*runs, *classes_left_out)));
+    result("  score        AUROC  called unknown, at a threshold that keeps 95 % of the known");
     for Measured { score, auroc, rejected } in scores {
-        println!("  {:<11}  {auroc:.3}  {:>5.1} %", score.name(), 100.0 * rejected);
+        result(&format!("  {:<11}  {auroc:.3}  {:>5.1} %", score.name(), 100.0 * rejected));
     }
-    println!("{chosen} tells them best; `export` puts it into the model");
+    result(&format!("{chosen} tells them best; `export` puts it into the model"));
 }
 
 fn trainings(runs: usize, classes: usize) -> String {
