@@ -1,6 +1,6 @@
 //! Labelled pictures in a folder, and which of them are for training, choosing, and testing.
 //!
-//! A [`Layout`] is recognised by the files that it has: a list of pictures, one of four published sets, split folders
+//! A `Layout` is recognised by the files that it has: a list of pictures, one of four published sets, split folders
 //! (`train`, and `val` or `validation`, and `test`, each with class folders), or plain class folders. Classes are matched
 //! by name, never by position, and nothing of the user's is changed.
 

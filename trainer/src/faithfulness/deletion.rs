@@ -78,7 +78,7 @@ pub struct Square {
 pub struct Coverings {
     /// Shares of the picture, 0 to 1, of the curves.
     pub areas: Vec<f64>,
-    /// The region with the most evidence (cue: [`evidence`](super::observe::evidence), enlarged) is covered first: the
+    /// The region with the most evidence (cue: `evidence`, enlarged) is covered first: the
     /// faster the probability falls, the smaller the area under the curve, the better. Random regions are seeded squares
     /// of a twentieth of the picture, added until the share is reached.
     pub deletion: ByRegion<Curve>,
