@@ -25,6 +25,26 @@ const COMPUTE_CAPABILITY: &str = "80";
 /// Every processor of a machine with such a GPU has AVX2.
 const RUSTFLAGS: &str = "-C target-cpu=x86-64-v3";
 
+/// Packages that no training step runs through, made small instead of fast: the board's engine, which only checks
+/// exports here, and products of kinds of numbers that nothing is trained in.
+const SMALL: [&str; 15] = [
+    "gemm-c32",
+    "gemm-c64",
+    "gemm-f16",
+    "ndarray",
+    "prost",
+    "regex-automata",
+    "rustfft",
+    "tract-core",
+    "tract-data",
+    "tract-extra",
+    "tract-hir",
+    "tract-linalg",
+    "tract-nnef",
+    "tract-onnx",
+    "tract-onnx-opl",
+];
+
 /// What can be chosen.
 #[derive(Args)]
 pub struct Options {
@@ -78,12 +98,20 @@ fn build(toolkit: &Toolkit, kernels: &Path, folder: &Path) -> Command {
         .args(["--bin", "fieldmark-trainer", "--bench", "train", "--test", "promises"])
         // Not `patch`, which would write to Cargo.lock.
         .args(["--config".to_owned(), format!("paths=[{:?}]", kernels.display().to_string())])
+        .args(SMALL.iter().flat_map(small))
         .args(["--message-format", "json-render-diagnostics"])
         .envs(toolkit.variables())
         .envs([("CUDA_COMPUTE_CAP", COMPUTE_CAPABILITY), ("RUSTFLAGS", RUSTFLAGS)])
         // Other flags than everyday's: in the same folder the two would drive each other out.
         .env("CARGO_TARGET_DIR", folder.join("target"));
     build
+}
+
+/// What cargo is told of a package of [`SMALL`]; not in `Cargo.toml`, whose release profile is for speed.
+fn small(package: &&str) -> [String; 4] {
+    let told = |setting: &str| format!("profile.release.package.{package}.{setting}");
+    let config = || "--config".to_owned();
+    [config(), told("opt-level=\"s\""), config(), told("codegen-units=1")]
 }
 
 /// Where cargo keeps the sources of packages that the workspace depends on.
