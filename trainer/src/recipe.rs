@@ -89,6 +89,7 @@ fn photos() -> Config {
             ..scratch.network
         },
         side: 224,
+        resize: ResizeRule::Centre(88),
         augment: Augment { crop: Crop::Part { area: [0.3, 1.0], ratio: [0.75, 1.33] }, ..scratch.augment },
         loss: LossConfig { mc: Weights { mu: 0.2, lambda: 0.5 }, label_smoothing: 0.1, ..scratch.loss },
         optim: OptimConfig {
