@@ -90,13 +90,20 @@ fn photos() -> Config {
         },
         side: 224,
         resize: ResizeRule::Centre(88),
-        augment: Augment { crop: Crop::Part { area: [0.3, 1.0], ratio: [0.75, 1.33] }, ..scratch.augment },
+        augment: Augment {
+            crop: Crop::Part { area: [0.25, 1.0], ratio: [0.75, 1.33] },
+            brightness: 0.4,
+            contrast: 0.4,
+            saturation: 0.4,
+            ..scratch.augment
+        },
         loss: LossConfig { mc: Weights { mu: 0.2, lambda: 0.5 }, label_smoothing: 0.1, ..scratch.loss },
         optim: OptimConfig {
-            rate: 0.01,
-            head_factor: 10.0,
+            rate: 0.003,
+            head_factor: 20.0,
             head_first_epochs: 1.0,
             weight_decay: 1e-4,
+            average: 0.99,
             ..scratch.optim
         },
         epochs: 20,
