@@ -6,7 +6,7 @@
 use fieldmark::head::{softmax, top_k};
 use fieldmark::model::Input;
 use fieldmark::unknown::{Rejection, Score};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::answers::{AnswerError, Answered, answers};
 use crate::dataset::Sample;
@@ -43,7 +43,7 @@ pub struct Reliability {
 }
 
 /// The pictures whose confidence is from `low` to below `high`; the last bin takes 1 too.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bin {
     /// Lower end.
     pub low: f64,

@@ -131,6 +131,12 @@ fn use_threads(threads: Option<NonZeroUsize>) -> Result<()> {
     rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global().context("--threads")
 }
 
+/// Counts pictures as their number becomes known.
+fn picture_bar() -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {eta} left")?;
+    Ok(ProgressBar::new(0).with_style(style))
+}
+
 /// A progress bar, and the signal that asks for the end.
 fn watched() -> Result<(ProgressBar, Arc<AtomicI32>)> {
     let bar = ProgressBar::new(0)
@@ -146,8 +152,7 @@ fn eval(args: &EvalArgs) -> Result<()> {
     trained.network = trained.network.on(&device, precision)?;
     let mut evaluation = eval::evaluate(&trained, run::comparison(&args.run)?.as_ref())?;
     if args.faithfulness {
-        let bar = ProgressBar::new(0)
-            .with_style(ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {eta} left")?);
+        let bar = picture_bar()?;
         let measured = faithfulness::faithfulness(&trained, args.pictures.get(), &bar);
         bar.finish_and_clear();
         evaluation.faithfulness = Some(measured?);
@@ -196,8 +201,7 @@ fn report(args: &ReportArgs) -> Result<()> {
     let device = device::open(args.device.into(), Precision::F32)?;
     let mut trained = run::open(&args.run, args.data.as_deref(), chosen(args.last))?;
     trained.network = trained.network.on(&device, Precision::F32)?;
-    let bar = ProgressBar::new(0)
-        .with_style(ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {eta} left")?);
+    let bar = picture_bar()?;
     let html = report::report(&trained, &args.run, args.last, &bar);
     bar.finish_and_clear();
     let html = html?;

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use indicatif::ProgressBar;
 use maud::{Markup, html};
 
-use crate::device::Fault;
+use crate::answers::AnswerError;
 use crate::layer::{Cost, ShapeError, cost};
 use crate::lint::Lint;
 use crate::metrics::EpochMetrics;
@@ -73,23 +73,23 @@ pub enum ReportError {
     /// The run's metrics cannot be read.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// A picture cannot be read.
-    #[error(transparent)]
-    Picture(#[from] ReadError),
     /// The network does not fit its own input.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// A tensor operation failed.
-    #[error("a tensor operation failed: {0}")]
-    Tensor(candle_core::Error),
-    /// The GPU failed, or its memory is full.
+    /// The network does not answer.
     #[error(transparent)]
-    Gpu(#[from] Fault),
+    Answer(#[from] AnswerError),
 }
 
 impl From<candle_core::Error> for ReportError {
     fn from(error: candle_core::Error) -> ReportError {
-        Fault::of(&error.to_string()).map_or(ReportError::Tensor(error), ReportError::Gpu)
+        AnswerError::from(error).into()
+    }
+}
+
+impl From<ReadError> for ReportError {
+    fn from(error: ReadError) -> ReportError {
+        AnswerError::from(error).into()
     }
 }
 

@@ -7,6 +7,7 @@ use fieldmark::head::{Head, HeadKind, ccmp};
 use fieldmark::layout::Layout;
 use ndarray::{Array2, Array3, Axis};
 
+use crate::answers::maps_of_each;
 use crate::layer::{Mode, forward};
 use crate::network::Network;
 
@@ -83,14 +84,13 @@ impl<'a> Observer<'a> {
         let Some(gradient) = gradients.remove(&leaf) else { bail!("the logits do not depend on the maps") };
         let weights = gradient.mean_keepdim((2, 3))?;
         let grad_cam = below.broadcast_mul(&weights)?.sum(1)?.relu()?;
-        let (maps, logits) = (maps.detach(), logits.detach().to_vec2::<f32>()?);
-        let seen = logits.into_iter().zip(classes).enumerate();
-        seen.map(|(at, (logits, &class))| {
+        let (maps, logits) = (maps_of_each(&maps.detach())?, logits.detach().to_vec2::<f32>()?);
+        let seen = logits.into_iter().zip(classes).zip(&maps).enumerate();
+        seen.map(|(at, ((logits, &class), maps))| {
             let grad_cam = Array2::from_shape_vec(grad_cam.get(at)?.dims2()?, flat(&grad_cam.get(at)?)?);
-            let maps = Array3::from_shape_vec(maps.get(at)?.dims3()?, flat(&maps.get(at)?)?);
-            let (Ok(grad_cam), Ok(maps)) = (grad_cam, maps) else { bail!("maps without a shape") };
-            let evidence = evidence(&maps, &self.network.layout, &self.head, class);
-            let cues = self.cues(&maps, class);
+            let Ok(grad_cam) = grad_cam else { bail!("maps without a shape") };
+            let evidence = evidence(maps, &self.network.layout, &self.head, class);
+            let cues = self.cues(maps, class);
             Ok(Observed { logits, evidence, grad_cam, cues })
         })
         .collect()

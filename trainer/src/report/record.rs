@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ReportError;
+use crate::calibration::Bin;
 use crate::run;
 
 /// The record of `eval`.
@@ -87,21 +88,6 @@ pub struct Reliability {
     pub ece: f64,
     /// Of equal width, lowest confidence first.
     pub bins: Vec<Bin>,
-}
-
-/// The pictures answered with a confidence of `low` to `high`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Bin {
-    /// The bin's lower end.
-    pub low: f64,
-    /// The bin's upper end.
-    pub high: f64,
-    /// How many.
-    pub pictures: usize,
-    /// Their mean confidence; absent for none.
-    pub confidence: Option<f64>,
-    /// The share of right answers among them; absent for none.
-    pub accuracy: Option<f64>,
 }
 
 /// What leaving out classes showed.

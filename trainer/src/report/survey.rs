@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use candle_core::{DType, Device, IndexOp};
 use fieldmark::cues::{PartCue, part_cues};
 use fieldmark::head::{Head, softmax, top_k};
 use fieldmark::model::Input;
@@ -10,13 +9,11 @@ use indicatif::ProgressBar;
 use ndarray::{Array2, Array3};
 
 use super::ReportError;
+use crate::answers::{BATCH, maps_of_each};
 use crate::dataset::Sample;
 use crate::layer::Mode;
 use crate::picture::{Seen, seen, stacked};
 use crate::run::Trained;
-
-/// Pictures that go through the network at a time.
-const BATCH: usize = 16;
 
 /// Training pictures of a class that are looked at, evenly chosen: enough to show what a channel looks for.
 const TRAINING_PICTURES: usize = 30;
@@ -120,14 +117,10 @@ impl<'a> Eyes<'a> {
             let images = stacked(&pictures)?.to_device(&network.device())?;
             let output = network.forward(&images, &mut Mode::Eval)?;
             let logits = output.logits.to_vec2::<f32>()?;
-            let maps = output.maps.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
-            for (index, (logits, (sample, seen))) in
-                logits.into_iter().zip(samples.iter().zip(&pictures)).enumerate()
+            let maps = maps_of_each(&output.maps)?;
+            for ((logits, maps), (sample, seen)) in
+                logits.into_iter().zip(maps).zip(samples.iter().zip(&pictures))
             {
-                let maps = maps.i(index)?;
-                let shape = maps.dims3()?;
-                let maps = Array3::from_shape_vec(shape, maps.flatten_all()?.to_vec1()?)
-                    .map_err(|error| candle_core::Error::Msg(error.to_string()))?;
                 each(&Look { sample, seen, logits, maps });
             }
             bar.inc(samples.len() as u64);
@@ -157,7 +150,7 @@ impl<'a> Eyes<'a> {
             answers: Vec::new(),
         };
         let training = some_of_each(&dataset.train, classes, TRAINING_PICTURES);
-        bar.set_length((dataset.validation.len() + training.len()) as u64);
+        bar.inc_length((dataset.validation.len() + training.len()) as u64);
         for (samples, is_validation) in [(dataset.validation.iter().collect(), true), (training, false)] {
             self.look(&samples, bar, |look| survey.add(self, look, is_validation))?;
         }
