@@ -68,6 +68,7 @@ fn trained(dataset: &Dataset, network: &NetworkConfig, side: u32) -> Trained {
         batch: 0,
         sums: EpochSums::default(),
         best: None,
+        highest: None,
         last: None,
         config,
     };

@@ -5,8 +5,8 @@ use fieldmark::head::HeadKind;
 use fieldmark_trainer::backbone::Backbone;
 use fieldmark_trainer::config::LossConfig;
 use fieldmark_trainer::mc_loss::{Keep, Weights};
-use fieldmark_trainer::network::{ClassLayer, NetworkConfig, build};
-use fieldmark_trainer::optim::{Rates, Sgd};
+use fieldmark_trainer::network::{ClassLayer, Learning, NetworkConfig, build};
+use fieldmark_trainer::optim::{Norms, Rates, Sgd};
 use fieldmark_trainer::random::stream;
 use fieldmark_trainer::recipe::Recipe;
 use fieldmark_trainer::train::losses;
@@ -17,7 +17,7 @@ const SIDE: usize = 64;
 const CLASSES: usize = 4;
 
 /// All weights and statistics after three steps, as bits.
-fn trained(backbone: Backbone, stride: usize, threads: usize) -> Vec<u32> {
+fn trained(backbone: Backbone, stride: usize, learning: Learning, threads: usize) -> Vec<u32> {
     let config = NetworkConfig {
         backbone,
         convention: None,
@@ -37,7 +37,7 @@ fn trained(backbone: Backbone, stride: usize, threads: usize) -> Vec<u32> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
         for _ in 0..3 {
-            let losses = losses(&network, &images, &labels, &loss, mc.mu, &mut rng).unwrap();
+            let losses = losses(&network, &images, &labels, &loss, mc.mu, learning, &mut rng).unwrap();
             sgd.step(
                 &network.params,
                 &losses.backward(&network).unwrap(),
@@ -57,13 +57,19 @@ fn trained(backbone: Backbone, stride: usize, threads: usize) -> Vec<u32> {
 
 #[test]
 fn three_steps_end_in_the_same_bits_on_one_two_and_five_threads() {
-    for (backbone, stride) in
-        [(Backbone::Resnet18, 32), (Backbone::EfficientnetLite0, 32), (Backbone::Tiny, 8)]
-    {
-        let one = trained(backbone, stride, 1);
+    let whole = Learning::Whole(Norms::Learn);
+    for (backbone, stride, learning) in [
+        (Backbone::Resnet18, 32, whole),
+        (Backbone::EfficientnetLite0, 32, whole),
+        (Backbone::Tiny, 8, whole),
+        (Backbone::Tiny, 8, Learning::Whole(Norms::Keep)),
+        (Backbone::Tiny, 8, Learning::Head),
+    ] {
+        let one = trained(backbone, stride, learning, 1);
         assert!(one.iter().all(|bits| f32::from_bits(*bits).is_finite()));
         for threads in [2, 5] {
-            assert!(trained(backbone, stride, threads) == one, "{backbone} on {threads} threads");
+            let many = trained(backbone, stride, learning, threads);
+            assert!(many == one, "{backbone}, {learning:?}, on {threads} threads");
         }
     }
 }

@@ -13,15 +13,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
+use candle_nn::loss::cross_entropy;
 use clap::{Parser, ValueEnum};
 use fieldmark::head::HeadKind;
 use fieldmark_trainer::backbone::Backbone;
 use fieldmark_trainer::config::{LossConfig, Precision};
 use fieldmark_trainer::device::{self, Kind};
 use fieldmark_trainer::mc_loss::{Keep, Weights};
-use fieldmark_trainer::network::{self, ClassLayer, Network, NetworkConfig};
+use fieldmark_trainer::network::{self, ClassLayer, Learning, Network, NetworkConfig};
 use fieldmark_trainer::ops::keep_freed_memory;
-use fieldmark_trainer::optim::{Rates, Sgd};
+use fieldmark_trainer::optim::{Norms, Rates, Sgd};
 use fieldmark_trainer::random::stream;
 use fieldmark_trainer::recipe::Recipe;
 use fieldmark_trainer::train::losses;
@@ -46,6 +47,9 @@ struct Args {
     /// Of the maps between layers
     #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
     precision: PrecisionArg,
+    /// Cross-entropy alone, to see what MC-Loss costs
+    #[arg(long)]
+    without_mc: bool,
     /// Steps a round
     #[arg(long, default_value_t = 4)]
     steps: u64,
@@ -70,6 +74,9 @@ enum PrecisionArg {
     F32,
     Bf16,
 }
+
+/// As from random weights: everything learns.
+const LEARNING: Learning = Learning::Whole(Norms::Learn);
 
 /// Steps before the first round: memory is taken, threads have started.
 const WARM_UP: u64 = 2;
@@ -96,6 +103,7 @@ struct Training {
     sgd: Sgd,
     images: Tensor,
     labels: Tensor,
+    has_mc: bool,
     done: u64,
 }
 
@@ -127,7 +135,7 @@ impl Training {
         let labels: Vec<u32> = (0..batch).map(|_| rng.random_range(0..args.classes as u32)).collect();
         let labels = Tensor::new(labels, &device)?;
         let sgd = Sgd::new(Recipe::Scratch.config().optim);
-        Ok(Training { device, network, sgd, images, labels, done: 0 })
+        Ok(Training { device, network, sgd, images, labels, has_mc: !args.without_mc, done: 0 })
     }
 
     fn steps(&mut self, count: u64) -> Result<()> {
@@ -136,12 +144,15 @@ impl Training {
         for _ in 0..count {
             self.done += 1;
             let mut rng = stream(&[1, self.done]);
-            let losses = losses(&self.network, &self.images, &self.labels, &config, mc.mu, &mut rng)?;
-            self.sgd.step(
-                &self.network.params,
-                &losses.backward(&self.network)?,
-                Rates { backbone: 0.01, head: 0.01 },
-            )?;
+            let gradients = if self.has_mc {
+                losses(&self.network, &self.images, &self.labels, &config, mc.mu, LEARNING, &mut rng)?
+                    .backward(&self.network)?
+            } else {
+                let pass = self.network.pass(&self.images, LEARNING, &mut rng)?;
+                let loss = cross_entropy(&pass.output.logits, &self.labels)?;
+                pass.backward(&loss, &self.network)?
+            };
+            self.sgd.step(&self.network.params, &gradients, Rates { backbone: 0.01, head: 0.01 })?;
         }
         // A GPU was only told what to do.
         self.device.synchronize()?;

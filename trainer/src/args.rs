@@ -14,7 +14,7 @@ use fieldmark_trainer::device::Kind;
 use fieldmark_trainer::export::WeightType;
 use fieldmark_trainer::mc_loss::{Keep, Weights};
 use fieldmark_trainer::network::{ClassLayer, NetworkConfig};
-use fieldmark_trainer::optim::{OptimConfig, Schedule};
+use fieldmark_trainer::optim::{Norms, OptimConfig, Schedule};
 use fieldmark_trainer::recipe::Recipe;
 use fieldmark_trainer::synth::{SPECIES, SynthConfig};
 use fieldmark_trainer::weights::Misfit;
@@ -327,6 +327,9 @@ pub struct TrainArgs {
     /// Epochs in which only they learn
     #[arg(long)]
     pub head_first: Option<f64>,
+    /// What the pretrained backbone's batch normalisations do
+    #[arg(long, value_enum, requires = "weights")]
+    pub norms: Option<NormsArg>,
     /// L2 decay of weights
     #[arg(long)]
     pub weight_decay: Option<f64>,
@@ -420,6 +423,24 @@ pub enum HeadArg {
     GroupMax,
     /// Every class by all channels
     Linear,
+}
+
+/// `--norms`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NormsArg {
+    /// Normalise by each batch's own statistics, and learn
+    Learn,
+    /// Keep what came with pretrained weights
+    Keep,
+}
+
+impl From<NormsArg> for Norms {
+    fn from(arg: NormsArg) -> Norms {
+        match arg {
+            NormsArg::Learn => Norms::Learn,
+            NormsArg::Keep => Norms::Keep,
+        }
+    }
 }
 
 /// `--schedule`.
@@ -594,6 +615,12 @@ impl TrainArgs {
             rate: self.rate.unwrap_or(base.rate),
             head_factor: self.head_factor.unwrap_or(base.head_factor),
             head_first_epochs: self.head_first.unwrap_or(base.head_first_epochs),
+            // Random weights have no statistics worth keeping.
+            norms: match (self.norms, &self.weights) {
+                (Some(norms), _) => norms.into(),
+                (None, Some(_)) => base.norms,
+                (None, None) => Norms::Learn,
+            },
             weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
             warm_up_epochs: self.warm_up.unwrap_or(base.warm_up_epochs),
             schedule: match self.schedule {

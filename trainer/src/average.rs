@@ -3,10 +3,11 @@
 //! Polyak and Juditsky (1992) average all steps alike; here each weighs `decay` times the one after it, and less at the
 //! start, when there is little to remember.
 
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Result, Var};
 
 use crate::layer::{Params, Weight};
 use crate::network::Network;
+use crate::ops::move_running;
 
 /// A network whose parameters follow another's.
 pub struct Average {
@@ -37,18 +38,12 @@ impl Average {
         let step = step as f64;
         let decay = self.decay.min((1.0 + step) / (10.0 + step));
         let ours = &self.network.params;
-        for (name, weight) in &ours.weights {
-            towards(&weight.var, params.get(name)?, decay)?;
-        }
-        for (name, var) in &ours.running {
-            towards(var, params.get(name)?, decay)?;
+        let weights = ours.weights.iter().map(|(name, weight)| (name, &weight.var));
+        for (name, average) in weights.chain(&ours.running) {
+            move_running(average, &params.get(name)?.detach(), 1.0 - decay)?;
         }
         Ok(())
     }
-}
-
-fn towards(average: &Var, now: &Tensor, decay: f64) -> Result<()> {
-    average.set(&((average.as_tensor() * decay)? + (now * (1.0 - decay))?)?.detach())
 }
 
 /// The same values in memory of their own.

@@ -35,8 +35,11 @@ pub struct Progress {
     pub batch: usize,
     /// Sums over those batches.
     pub sums: EpochSums,
-    /// The best epoch so far by validation accuracy.
+    /// The best epoch so far: the latest whose validation accuracy is not below the highest by more than chance.
     pub best: Option<Best>,
+    /// The epoch of the highest validation accuracy so far.
+    #[serde(default)]
+    pub highest: Option<Best>,
     /// The last whole epoch.
     pub last: Option<Best>,
 }

@@ -16,6 +16,7 @@ use crate::layer::{
     parameter_specs, shape,
 };
 use crate::ops::{Gradients, Tape, record};
+use crate::optim::Norms;
 
 /// How class-aligned channels are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +79,17 @@ pub struct Output {
     pub maps: Tensor,
     /// `B x c`.
     pub logits: Tensor,
+}
+
+/// How the backbone takes part in a training pass. Class-aligned layer and head always learn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learning {
+    /// It learns, and its batch normalisations do what is said.
+    Whole(Norms),
+    /// It computes as in evaluation and gets no gradients: what a pass costs then is little more than its forward half.
+    /// Without a class-aligned layer of its own ([`ClassLayer::Native`], [`ClassLayer::Allot`]) it takes part as
+    /// [`Norms::Keep`].
+    Head,
 }
 
 /// A training pass: what came out, and the way back.
@@ -312,10 +324,28 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::forward`].
-    pub fn pass(&self, images: &Tensor, rng: &mut ChaCha8Rng) -> candle_core::Result<Pass> {
+    pub fn pass(
+        &self,
+        images: &Tensor,
+        learning: Learning,
+        rng: &mut ChaCha8Rng,
+    ) -> candle_core::Result<Pass> {
+        let (mut x, layers) = self.begun(&images.contiguous()?, &mut Mode::Eval)?;
+        let above = self.trunk.len() - self.backbone_depth();
+        let (mut backbone, class_aligned) = layers.split_at(layers.len() - above);
+        if learning == Learning::Head && !class_aligned.is_empty() {
+            x = forward(backbone, &self.params, &x, &mut Mode::Eval)?.detach();
+            backbone = &[];
+        }
+        let (trunk_maps, tape) = record(&x, || {
+            let mut mode = match learning {
+                Learning::Whole(Norms::Learn) => Mode::Train(rng),
+                Learning::Whole(Norms::Keep) | Learning::Head => Mode::Tune(rng),
+            };
+            let x = forward(backbone, &self.params, &x, &mut mode)?;
+            forward(class_aligned, &self.params, &x, &mut Mode::Train(rng))
+        })?;
         let mut mode = Mode::Train(rng);
-        let (images, layers) = self.begun(&images.contiguous()?, &mut mode)?;
-        let (trunk_maps, tape) = record(&images, || forward(layers, &self.params, &images, &mut mode))?;
         // A copy in another order than they lie in would be turned again by every operation.
         let is_last = trunk_maps.device().is_cuda();
         let lying = if is_last { trunk_maps.permute((0, 2, 3, 1))? } else { trunk_maps.clone() };

@@ -35,6 +35,9 @@ pub struct OptimConfig {
     /// weights.
     #[serde(default)]
     pub head_first_epochs: f64,
+    /// What the backbone's batch normalisations do.
+    #[serde(default)]
+    pub norms: Norms,
     /// Momentum in 0..1.
     pub momentum: f64,
     /// Nesterov's form of momentum.
@@ -48,6 +51,18 @@ pub struct OptimConfig {
     /// Decay a step of the running average of weights that is evaluated, in 0..1; 0: the weights themselves are.
     #[serde(default)]
     pub average: f64,
+}
+
+/// What the backbone's batch normalisations do in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norms {
+    /// They normalise by each batch's own statistics, and learn.
+    #[default]
+    Learn,
+    /// They keep the statistics, scales and shifts that came with pretrained weights: those are of more places than a
+    /// small photo set was taken in.
+    Keep,
 }
 
 /// The learning rates of one step.
@@ -102,12 +117,13 @@ impl Sgd {
     pub fn step(&mut self, params: &Params, gradients: &Gradients, rates: Rates) -> Result<()> {
         let mut learning = Vec::new();
         for (name, weight) in &params.weights {
-            let Some(gradient) = gradients.get(weight.var.as_tensor()) else { continue };
             if !self.velocities.contains_key(name) {
-                // v = mu * 0 + g: the first step of torch.optim.SGD.
+                // v = mu * 0 + g: the first step of torch.optim.SGD. Weights that wait have one, too: a checkpoint of
+                // all weights is a whole one.
                 let zero = Var::from_tensor(&Tensor::zeros_like(weight.var.as_tensor())?)?;
                 self.velocities.insert(name.clone(), zero);
             }
+            let Some(gradient) = gradients.get(weight.var.as_tensor()) else { continue };
             let rate = if is_head(name) { rates.head } else { rates.backbone };
             if rate > 0.0 {
                 learning.push((name, weight, gradient, rate));
@@ -150,6 +166,7 @@ mod tests {
             rate: 0.4,
             head_factor: 10.0,
             head_first_epochs: 0.0,
+            norms: Norms::Learn,
             momentum: 0.9,
             nesterov: false,
             weight_decay: 0.0,

@@ -9,7 +9,7 @@ use crate::config::{Config, LossConfig, Precision};
 use crate::dataset::SplitRule;
 use crate::mc_loss::{Keep, Weights};
 use crate::network::{ClassLayer, NetworkConfig};
-use crate::optim::{OptimConfig, Schedule};
+use crate::optim::{Norms, OptimConfig, Schedule};
 
 /// A task that there is a configuration for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,7 @@ fn scratch() -> Config {
             rate: 0.1,
             head_factor: 1.0,
             head_first_epochs: 0.0,
+            norms: Norms::Learn,
             momentum: 0.9,
             nesterov: true,
             weight_decay: 5e-4,
@@ -86,22 +87,24 @@ fn photos() -> Config {
         network: NetworkConfig {
             backbone: Backbone::EfficientnetLite0,
             class_layer: ClassLayer::Project { stride: 32 },
+            xi: 6,
             ..scratch.network
         },
         side: 224,
         resize: ResizeRule::Centre(88),
         augment: Augment {
-            crop: Crop::Part { area: [0.25, 1.0], ratio: [0.75, 1.33] },
+            crop: Crop::Part { area: [0.08, 1.0], ratio: [0.75, 1.33] },
             brightness: 0.4,
             contrast: 0.4,
             saturation: 0.4,
             ..scratch.augment
         },
-        loss: LossConfig { mc: Weights { mu: 0.2, lambda: 0.5 }, label_smoothing: 0.1, ..scratch.loss },
+        loss: LossConfig { label_smoothing: 0.1, ..scratch.loss },
         optim: OptimConfig {
             rate: 0.003,
             head_factor: 20.0,
             head_first_epochs: 1.0,
+            norms: Norms::Keep,
             weight_decay: 1e-4,
             average: 0.99,
             ..scratch.optim

@@ -6,7 +6,7 @@
 //! | `split.json` | which picture is in which split, and what was left out |
 //! | `metrics.jsonl` | a line an epoch, see [`EpochMetrics`] |
 //! | `last.safetensors` | all that is needed to go on: weights, velocities, progress |
-//! | `best.safetensors` | the weights of the epoch with the best validation accuracy |
+//! | `best.safetensors` | the weights of the best epoch by validation accuracy, the latest of equals within chance |
 //! | `eval.json` | what [`eval`](crate::eval) found on the test split |
 //! | `report.html` | all of it for a person, see [`report`](crate::report) |
 //! | `unknown.json` | which score tells strangers, see [`Comparison`] |
@@ -34,7 +34,7 @@ use crate::unknown::Comparison;
 
 /// All that is needed to go on.
 pub const LAST: &str = "last.safetensors";
-/// The epoch with the best validation accuracy.
+/// The best epoch by validation accuracy.
 pub const BEST: &str = "best.safetensors";
 /// What [`eval`](crate::eval) found.
 pub const EVAL: &str = "eval.json";
@@ -246,6 +246,7 @@ fn start(dataset: &Dataset, config: &Config, run: &Path) -> Result<Progress, Run
         batch: 0,
         sums: EpochSums::default(),
         best: None,
+        highest: None,
         last: None,
     })
 }

@@ -29,7 +29,7 @@ use crate::layer::Mode;
 use crate::mc_loss::{Weights, cwa_mask, mc_loss};
 use crate::memory::{MemoryError, refuse_too_little};
 use crate::metrics::{EpochSums, Pace};
-use crate::network::{Network, Pass};
+use crate::network::{Learning, Network, Pass};
 use crate::ops::Gradients;
 use crate::optim::{Sgd, rates};
 use crate::random::stream;
@@ -106,9 +106,10 @@ pub enum TrainError {
         /// The decoder's reason.
         reason: String,
     },
-    /// A loss stopped being a number.
+    /// A loss stopped being a number, or became one that no training comes back from.
     #[error(
-        "{term} became {value} at step {step}; lower the learning rate (--rate), at that step {rate:.2e}"
+        "{term} became {value} at step {step}: training diverged; lower the learning rate (--rate), at that step \
+         {rate:.2e}"
     )]
     Diverged {
         /// Which loss.
@@ -170,7 +171,9 @@ pub fn train(
             // One stream a step, so that a resumed run draws what an uninterrupted one draws.
             let mut rng = stream(&[config.seed, STEPS, step as u64]);
             let mu = config.loss.mu_at(step, per_epoch);
-            let losses = losses(network, &batch.images, &batch.labels, &config.loss, mu, &mut rng)?;
+            let learning =
+                if rates.backbone > 0.0 { Learning::Whole(config.optim.norms) } else { Learning::Head };
+            let losses = losses(network, &batch.images, &batch.labels, &config.loss, mu, learning, &mut rng)?;
             let figures = losses.figures.clone();
             sgd.step(&network.params, &losses.backward(network)?, rates)?;
             if let Some(average) = &average {
@@ -201,14 +204,18 @@ pub fn train(
             return Err(TrainError::Stopped { signal: stop.load(Ordering::Relaxed), step, steps });
         };
         let now = rates(&config.optim, step - 1, steps, per_epoch);
-        refuse_not_finite("the validation cross-entropy", last.cross_entropy, step, now.head)?;
+        refuse_above(f64::MAX, "the validation cross-entropy", last.cross_entropy, step, now.head)?;
         progress.last = Some(last);
         let pace =
             Pace { step, rate: now.backbone, mu: config.loss.mu_at(step - 1, per_epoch), images_per_second };
         let metrics = progress.sums.metrics(last, pace);
         run::append_metrics(run, &metrics)?;
         tell(bar, &metrics.line(config.epochs));
-        let is_best = progress.best.is_none_or(|best| is_better(last, best));
+        if progress.highest.is_none_or(|highest| is_better(last, highest)) {
+            progress.highest = Some(last);
+        }
+        let is_best =
+            progress.highest.is_none_or(|highest| is_as_good(last, highest, dataset.validation.len()));
         if is_best {
             progress.best = Some(last);
         }
@@ -294,7 +301,7 @@ const STEPS: u64 = 2;
 /// `L_CE + mu (L_dis - lambda L_div)` of the network in training on one batch.
 ///
 /// `images`: `B x 3 x S x S`, 0..=255; `labels`: `[B]`, u32; `mu` in place of the configured one, which may
-/// still be rising; `rng` draws dropout and the CWA mask.
+/// still be rising; `learning`: what the backbone does; `rng` draws dropout and the CWA mask.
 ///
 /// # Errors
 /// Tensors that do not fit the network.
@@ -304,9 +311,10 @@ pub fn losses(
     labels: &Tensor,
     config: &LossConfig,
     mu: f64,
+    learning: Learning,
     rng: &mut ChaCha8Rng,
 ) -> candle_core::Result<Losses> {
-    let pass = network.pass(images, rng)?;
+    let pass = network.pass(images, learning, rng)?;
     let output = &pass.output;
     let cross_entropy = cross_entropy(&output.logits, labels, config.label_smoothing)?;
     // With mu = 0 the terms are still measured, on maps cut off from the gradient.
@@ -370,9 +378,20 @@ fn is_better(new: Best, old: Best) -> bool {
     (new.accuracy, -new.cross_entropy) > (old.accuracy, -old.cross_entropy)
 }
 
+/// Whether `new` is at most one standard error, or one picture, below `highest`, both measured on so many `pictures`.
+///
+/// Of epochs that so few pictures cannot tell apart, the highest is so by chance, and the later one has learnt more at a
+/// lower rate: the rule of one standard error (Breiman et al. 1984).
+fn is_as_good(new: Best, highest: Best, pictures: usize) -> bool {
+    let (share, pictures) = (highest.accuracy, pictures as f64);
+    let error = (pictures * share * (1.0 - share)).sqrt().max(1.0);
+    // Counts come out of shares with an error of their own.
+    (highest.accuracy - new.accuracy) * pictures < error + 1e-6
+}
+
 fn is_stale(progress: &Progress, patience: Option<usize>) -> bool {
-    match (progress.best, patience) {
-        (Some(best), Some(patience)) => progress.epoch > best.epoch + patience,
+    match (progress.highest, patience) {
+        (Some(highest), Some(patience)) => progress.epoch > highest.epoch + patience,
         _ => false,
     }
 }
@@ -389,8 +408,12 @@ impl From<candle_core::Error> for TrainError {
     }
 }
 
-fn refuse_not_finite(term: &'static str, value: f64, step: usize, rate: f64) -> Result<(), TrainError> {
-    if value.is_finite() { Ok(()) } else { Err(TrainError::Diverged { term, value, step, rate }) }
+/// In training, nats: a right answer's probability of e^-100. In validation running statistics that are still young
+/// may make as much.
+const HOPELESS: f64 = 100.0;
+
+fn refuse_above(most: f64, term: &'static str, value: f64, step: usize, rate: f64) -> Result<(), TrainError> {
+    if value <= most { Ok(()) } else { Err(TrainError::Diverged { term, value, step, rate }) }
 }
 
 impl Losses {
@@ -418,7 +441,7 @@ impl Figures {
             ("the discriminality loss", self.discriminality),
             ("the coverage", self.coverage),
         ];
-        terms.into_iter().try_for_each(|(term, value)| refuse_not_finite(term, value, step, rate))
+        terms.into_iter().try_for_each(|(term, value)| refuse_above(HOPELESS, term, value, step, rate))
     }
 
     fn add_to(&self, sums: &mut EpochSums, pictures: usize) {
@@ -460,5 +483,24 @@ mod tests {
         assert!(is_better(best(0.9, 1.0), best(0.8, 0.1)));
         assert!(is_better(best(0.9, 0.5), best(0.9, 0.6)));
         assert!(!is_better(best(0.9, 0.5), best(0.9, 0.5)));
+    }
+
+    #[test]
+    fn losses_that_are_no_numbers_or_hopeless_end_training() {
+        for value in [f64::NAN, f64::INFINITY, 1299.8] {
+            let error = refuse_above(HOPELESS, "the cross-entropy", value, 7, 0.06).unwrap_err().to_string();
+            assert!(error.contains("at step 7") && error.contains("--rate"), "{error}");
+        }
+        assert!(refuse_above(HOPELESS, "the cross-entropy", 30.0, 7, 0.06).is_ok());
+    }
+
+    #[test]
+    fn epochs_are_equals_within_one_standard_error() {
+        let best = |accuracy| Best { epoch: 0, accuracy, cross_entropy: 1.0 };
+        // Of 90 right answers in 100: 3.
+        assert!(is_as_good(best(0.87), best(0.9), 100) && !is_as_good(best(0.86), best(0.9), 100));
+        // 400 of 400, then one and two fewer.
+        assert!(is_as_good(best(399.0 / 400.0), best(1.0), 400));
+        assert!(!is_as_good(best(398.0 / 400.0), best(1.0), 400));
     }
 }

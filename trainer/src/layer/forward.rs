@@ -12,6 +12,9 @@ use crate::ops::{self, Activation, ConvGeometry};
 pub enum Mode<'a> {
     /// Batch statistics, which also move the running ones; dropout draws from the generator.
     Train(&'a mut ChaCha8Rng),
+    /// As [`Mode::Train`], but batch normalisations stay as they are: running statistics, and scales and shifts that
+    /// get no gradient.
+    Tune(&'a mut ChaCha8Rng),
     /// Running statistics, no dropout.
     Eval,
 }
@@ -104,9 +107,10 @@ fn batch_norm(norm: &BatchNorm, act: Activation, params: &Params, x: &Tensor, mo
             ops::move_running(var, &output.var_unbiased, norm.momentum)?;
             Ok(output.y)
         }
-        Mode::Eval => {
-            let scale = (gamma.as_tensor() / (var.as_detached_tensor() + norm.eps)?.sqrt()?)?;
-            let shift = (beta.as_tensor() - (mean.as_detached_tensor() * &scale)?)?;
+        Mode::Tune(_) | Mode::Eval => {
+            let (gamma, beta) = (gamma.as_detached_tensor(), beta.as_detached_tensor());
+            let scale = (gamma / (var.as_detached_tensor() + norm.eps)?.sqrt()?)?;
+            let shift = (beta - (mean.as_detached_tensor() * &scale)?)?;
             ops::scale_shift(x, &scale, &shift, act)
         }
     }
@@ -143,7 +147,7 @@ fn dense(linear: &Linear, params: &Params, x: &Tensor) -> Result<Tensor> {
 }
 
 fn dropout(x: &Tensor, p: f32, mode: &mut Mode) -> Result<Tensor> {
-    let Mode::Train(rng) = mode else { return Ok(x.clone()) };
+    let (Mode::Train(rng) | Mode::Tune(rng)) = mode else { return Ok(x.clone()) };
     let kept = 1.0 / (1.0 - p);
     let mask = (0..x.elem_count()).map(|_| if rng.random::<f32>() < p { 0.0 } else { kept }).collect();
     let mask: Tensor = Tensor::from_vec::<_, f32>(mask, x.shape(), &Device::Cpu)?;

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use ndarray::Array3;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -119,7 +121,7 @@ fn a_pass_has_the_gradients_of_candles_graph() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let on_the_graph = network.forward(&pictures(32), &mut Mode::Train(&mut rng)).unwrap();
         let expected = loss(&on_the_graph).backward().unwrap();
-        let pass = network.pass(&pictures(32), &mut rng).unwrap();
+        let pass = network.pass(&pictures(32), Learning::Whole(Norms::Learn), &mut rng).unwrap();
         let loss = loss(&pass.output);
         let gradients = pass.backward(&loss, &network).unwrap();
         for (name, weight) in &network.params.weights {
@@ -127,6 +129,35 @@ fn a_pass_has_the_gradients_of_candles_graph() {
             assert_eq!(flat(actual.unwrap()), flat(expected.unwrap()), "{backbone}: {name}");
         }
     }
+}
+
+#[test]
+fn what_keeps_still_gets_no_gradient_and_does_not_move() {
+    let network = build(&config(Backbone::Tiny, ClassLayer::Project { stride: 8 }), 4, 32, 1).unwrap();
+    let is_above = |name: &str| name.starts_with("class_aligned.") || name.starts_with("head.");
+    let before = running(&network);
+    let mut passes = [Learning::Whole(Norms::Keep), Learning::Head].map(|learning| {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let pass = network.pass(&pictures(32), learning, &mut rng).unwrap();
+        let (logits, loss) = (flat(&pass.output.logits), loss(&pass.output));
+        (logits, pass.backward(&loss, &network).unwrap())
+    });
+    let [(of_all, all), (of_head, head)] = &mut passes;
+    assert_eq!(of_all, of_head);
+    for (name, weight) in &network.params.weights {
+        let [all, head] = [&*all, &*head].map(|gradients| gradients.get(&weight.var).map(flat));
+        let is_norm = matches!(weight.kind, ParamKind::Scale | ParamKind::Bias);
+        assert_eq!(all.is_some(), is_above(name) || !is_norm, "{name}");
+        assert_eq!(head, all.filter(|_| is_above(name)), "{name}");
+    }
+    for (name, after) in running(&network) {
+        assert_eq!(after != before[&name], is_above(&name), "{name}");
+    }
+}
+
+/// The running statistics.
+fn running(network: &Network) -> BTreeMap<String, Vec<f32>> {
+    network.params.running.iter().map(|(name, var)| (name.clone(), flat(var))).collect()
 }
 
 /// Of maps and logits both.

@@ -1,4 +1,4 @@
-//! Running statistics.
+//! Running averages: of a batch normalisation's statistics, of weights.
 
 use candle_core::{Result, Tensor, Var};
 

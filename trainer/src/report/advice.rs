@@ -111,7 +111,7 @@ fn few(findings: &Findings) -> Option<Advice> {
 
 fn longer(findings: &Findings) -> Option<Advice> {
     let progress = &findings.trained.progress;
-    let (best, epochs) = (progress.best?, findings.epochs.len());
+    let (best, epochs) = (progress.highest.or(progress.best)?, findings.epochs.len());
     let is_whole = epochs >= progress.config.epochs;
     if !is_whole && progress.config.patience.is_none() {
         return Some(Advice {

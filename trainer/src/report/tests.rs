@@ -69,6 +69,7 @@ fn made(labels: &[String], each: usize, validation: f64) -> Made {
         batch: 0,
         sums: EpochSums::default(),
         best,
+        highest: best,
         last: best,
     };
     let line = |epoch: usize| {

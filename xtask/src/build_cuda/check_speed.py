@@ -12,6 +12,11 @@ from check_programs import HERE, Failed, NotRun, environment_of, gpu_index, reas
 
 BACKBONES = ("resnet50", "efficientnet_lite0")
 ENGINES = ("fieldmark", "PyTorch eager", "torch.compile")
+# Beside ours, at the smaller side: what MC-Loss costs.
+WITHOUT_MC = "fieldmark without MC-Loss"
+
+# The most of a step that MC-Loss may take.
+LOSS_SHARE = 0.03
 
 
 class Case(NamedTuple):
@@ -44,6 +49,7 @@ class Engine:
         python = [check.args.python, str(HERE / "train.py"), "--channels-last"]
         starts = {
             "fieldmark": [str(HERE / "run"), "train"],
+            WITHOUT_MC: [str(HERE / "run"), "train", "--without-mc"],
             "PyTorch eager": python,
             "torch.compile": [*python, "--compile"],
         }
@@ -120,7 +126,7 @@ def speed(check):
     if check.args.device == "cuda":
         used_mib()  # Without a GPU, that is said once.
     missing = torch_is_missing(check)
-    engines = ENGINES[:1] if missing else ENGINES
+    engines = ENGINES[:1] if missing else ENGINES[:2] if check.args.no_compile else ENGINES
     check.tables += [
         "",
         f"Training steps with MC-Loss, medians of {check.sizes['rounds']} interleaved rounds",
@@ -133,7 +139,8 @@ def speed(check):
         for side, batch in check.sizes["batches"].items():
             for precision in check.sizes["precisions"]:
                 case = Case(backbone, side, batch, precision)
-                misses += side_by_side(check, case, engines)
+                names = (*engines, WITHOUT_MC) if side == min(check.sizes["batches"]) else engines
+                misses += side_by_side(check, case, names)
     if misses:
         raise Failed("; ".join([missing, *misses] if missing else misses))
     if missing:
@@ -208,12 +215,20 @@ def write_row(check, case, name, measured):
 
 
 def goals_missed(check, case, measured):
-    ours, eager = measured.get("fieldmark"), measured.get("PyTorch eager")
-    if check.args.device == "cpu" or not ours or not eager:
-        return []
-    ratio = ours.rate() / eager.rate()
-    slow = [f"{case}: {ratio:.2f} of eager's rate, the goal is 1.00"] if ratio < 1 else []
-    return slow + memory_missed(case, ours.driver_mib, eager.driver_mib)
+    ours, eager, without = (measured.get(name) for name in (*ENGINES[:2], WITHOUT_MC))
+    misses = []
+    if check.args.device == "cpu" or not ours:
+        return misses
+    if without:
+        share = 1 - ours.rate() / without.rate()
+        check.record("loss", **case._asdict(), share=share)
+        if share > LOSS_SHARE:
+            misses.append(f"{case}: MC-Loss takes {100 * share:.1f} % of a step, the goal is {100 * LOSS_SHARE:.0f}")
+    if eager:
+        ratio = ours.rate() / eager.rate()
+        misses += [f"{case}: {ratio:.2f} of eager's rate, the goal is 1.00"] if ratio < 1 else []
+        misses += memory_missed(case, ours.driver_mib, eager.driver_mib)
+    return misses
 
 
 def memory_missed(case, ours, eager):

@@ -32,7 +32,7 @@ SIZES = {
     "cuda": {
         "batches": {224: 128, 448: 32},
         "precisions": ("f32", "bf16"),
-        "steps": 20,
+        "steps": 10,
         "rounds": 7,
         "birds": ("--train", "40", "--test", "10"),
         "short": ("--epochs", "2"),
@@ -200,6 +200,7 @@ def arguments():
         "--train", default="", help="more for `fieldmark-trainer train` on DATA, one word of many"
     )
     parser.add_argument("--python", default=sys.executable, help="a Python with PyTorch")
+    parser.add_argument("--no-compile", action="store_true", help="without torch.compile, a minute a row")
     parser.add_argument("--only", action="append", choices=STAGES, help="only this stage; may be repeated")
     # A rehearsal of every stage, small, on the processor.
     parser.add_argument("--device", choices=SIZES, default="cuda", help=argparse.SUPPRESS)
