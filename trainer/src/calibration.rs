@@ -6,10 +6,12 @@
 use fieldmark::head::{softmax, top_k};
 use fieldmark::model::Input;
 use fieldmark::unknown::{Rejection, Score};
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::answers::{AnswerError, Answered, answers};
 use crate::dataset::Sample;
+use crate::random::stream;
 use crate::run::Trained;
 
 /// Bins of a reliability diagram, of equal width.
@@ -36,6 +38,9 @@ pub struct Reliability {
     /// Expected calibration error: the mean over the pictures of the distance between their bin's confidence and
     /// accuracy, 0..=1.
     pub ece: f64,
+    /// The `ece` to be expected, on so many pictures, of probabilities that are exactly right: few pictures a bin part
+    /// from their mean by chance.
+    pub chance: f64,
     /// Mean cross-entropy.
     pub cross_entropy: f64,
     /// Where confidence and accuracy part; [`BINS`] of equal width from 0 to 1.
@@ -152,28 +157,54 @@ fn lowest(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> f64 {
     f64::midpoint(low, high)
 }
 
+/// Draws by which [`Reliability::chance`] is found.
+const DRAWS: u64 = 200;
+
 /// Accuracy against confidence of the answers at a temperature. All zero without answers.
 pub fn reliability(answered: &[Answered], temperature: f32) -> Reliability {
-    let mut sums = [(0_usize, 0.0_f64, 0_usize); BINS];
+    let (mut confidences, mut right) = (Vec::new(), Vec::new());
     let mut cross_entropy = 0.0;
     for Answered { class, logits, .. } in answered {
         let first = top_k(logits, 1)[0];
-        let confidence = f64::from(softmax(logits, temperature)[first]);
-        let bin = ((confidence * BINS as f64) as usize).min(BINS - 1);
-        let (pictures, confidences, right) = &mut sums[bin];
-        *pictures += 1;
-        *confidences += confidence;
-        *right += usize::from(first == *class);
+        confidences.push(f64::from(softmax(logits, temperature)[first]));
+        right.push(first == *class);
         let scaled = logits.iter().map(|&logit| f64::from(logit) / f64::from(temperature));
         cross_entropy += log_sum_exp(scaled) - f64::from(logits[*class]) / f64::from(temperature);
     }
-    let all = answered.len().max(1) as f64;
-    let gap = |&(_, confidences, right): &(usize, f64, usize)| (confidences - right as f64).abs();
+    let sums = binned(&confidences, &right);
+    let by_chance = (0..DRAWS).map(|draw| {
+        let mut rng = stream(&[draw]);
+        let right: Vec<bool> =
+            confidences.iter().map(|&sure| rng.random_bool(sure.clamp(0.0, 1.0))).collect();
+        calibration_error(&binned(&confidences, &right))
+    });
     Reliability {
-        ece: sums.iter().map(gap).sum::<f64>() / all,
-        cross_entropy: cross_entropy / all,
+        ece: calibration_error(&sums),
+        chance: by_chance.sum::<f64>() / DRAWS as f64,
+        cross_entropy: cross_entropy / answered.len().max(1) as f64,
         bins: sums.iter().zip(0..).map(|(&sums, at)| bin(at, sums)).collect(),
     }
+}
+
+/// Of each bin: how many answers, the sum of their confidences, how many are right.
+type Sums = [(usize, f64, usize); BINS];
+
+fn binned(confidences: &[f64], right: &[bool]) -> Sums {
+    let mut sums = Sums::default();
+    for (confidence, is_right) in confidences.iter().zip(right) {
+        let at = ((confidence * BINS as f64) as usize).min(BINS - 1);
+        let (pictures, confidences, right) = &mut sums[at];
+        *pictures += 1;
+        *confidences += confidence;
+        *right += usize::from(*is_right);
+    }
+    sums
+}
+
+fn calibration_error(sums: &Sums) -> f64 {
+    let all: usize = sums.iter().map(|(pictures, ..)| pictures).sum();
+    let gap = |&(_, confidences, right): &(usize, f64, usize)| (confidences - right as f64).abs();
+    sums.iter().map(gap).sum::<f64>() / all.max(1) as f64
 }
 
 fn bin(at: usize, (pictures, confidences, right): (usize, f64, usize)) -> Bin {
@@ -190,10 +221,7 @@ fn bin(at: usize, (pictures, confidences, right): (usize, f64, usize)) -> Bin {
 
 #[cfg(test)]
 mod tests {
-    use rand::RngExt;
-
     use super::*;
-    use crate::random::stream;
 
     fn answered(class: usize, logits: &[f32]) -> Answered {
         Answered { class, logits: logits.to_vec(), evidence: Vec::new() }
@@ -223,6 +251,7 @@ mod tests {
         assert!((fitted - 2.5).abs() < 0.06, "{fitted}");
         let (before, after) = (reliability(&all, 1.0), reliability(&all, fitted));
         assert!(before.ece > 0.1 && after.ece < 0.015, "{} {}", before.ece, after.ece);
+        assert!(after.ece < 2.0 * after.chance && after.chance < 0.01, "{} {}", after.ece, after.chance);
         assert!(after.cross_entropy < before.cross_entropy);
     }
 
@@ -256,8 +285,12 @@ mod tests {
     fn the_calibration_error_is_as_by_hand() {
         // 0.9 is in bin 13, 0.7 in bin 10; of the first 1 of 2 is right, of the second both.
         let all = [sure(0.9, true), sure(0.9, false), sure(0.7, true), sure(0.7, true)];
-        let Reliability { ece, cross_entropy, bins } = reliability(&all, 1.0);
+        let Reliability { ece, chance, cross_entropy, bins } = reliability(&all, 1.0);
         assert!((ece - (0.5 * 0.4 + 0.5 * 0.3)).abs() < 1e-6, "{ece}");
+        // Of two answers, both, one or none right, with probability p^2, 2 p (1 - p), (1 - p)^2.
+        let of_two =
+            |p: f64| p * p * (1.0 - p) + 2.0 * p * (1.0 - p) * (p - 0.5).abs() + (1.0 - p).powi(2) * p;
+        assert!((chance - 0.5 * (of_two(0.9) + of_two(0.7))).abs() < 0.03, "{chance}");
         let expected = -(0.9_f64.ln() + 0.1_f64.ln() + 2.0 * 0.7_f64.ln()) / 4.0;
         assert!((cross_entropy - expected).abs() < 1e-6);
         assert_eq!(bins.len(), BINS);

