@@ -247,6 +247,36 @@ fn verify_passes_on_the_model_and_fails_on_changed_weights() {
 }
 
 #[test]
+fn bench_tells_each_stage_and_takes_one_picture() {
+    let board = Board::new();
+    let bench = |more: &[&Path]| {
+        let words = [Path::new("bench"), &board.model, flag("--seconds"), flag("1")];
+        run("fieldmark", words.into_iter().chain(more.iter().copied()))
+    };
+    let picture = board.picture();
+    for (input, expected) in [
+        (vec![], vec!["resize", "run", "cues", "all"]),
+        (vec![picture.as_path()], vec!["decode", "resize", "run", "cues", "all"]),
+    ] {
+        let words = [input.as_slice(), &[flag("--format"), flag("json")]].concat();
+        let report: Value = serde_json::from_str(&bench(&words).expect(0).out()).unwrap();
+        let stages = report["stages"].as_array().unwrap();
+        assert_eq!(stages.iter().map(|stage| &stage["stage"]).collect::<Vec<_>>(), expected);
+        for stage in stages {
+            let times = ["least", "p50", "p95", "p99"].map(|name| stage[name].as_f64().unwrap());
+            assert!(times[0] > 0.0 && times.is_sorted(), "{stage}");
+        }
+        assert!(report["pictures"].as_u64().unwrap() >= 10 && report["seconds"].as_f64().unwrap() >= 1.0);
+        assert_eq!(report["sha256"].as_str().unwrap().len(), 64);
+    }
+    let text = bench(&[]).expect(0).out();
+    assert!(text.contains("a drawn picture, 1024 x 1024") && text.contains("p99"), "{text}");
+    assert!(bench(&[flag("-")]).expect(2).err().contains("name a file"));
+    assert!(bench(&[&board.path("birds")]).expect(2).err().contains("one picture"));
+    assert!(bench(&[&board.path("none.jpg")]).expect(1).err().contains("none.jpg"));
+}
+
+#[test]
 fn inspect_names_labels_groups_and_the_run() {
     let board = Board::new();
     let out = run("fieldmark", [Path::new("inspect"), &board.model]).expect(0).out();

@@ -4,7 +4,6 @@
 //! Both stand in the model file. Neither sees the test split, on which [`eval`](crate::eval) measures them.
 
 use fieldmark::head::{softmax, top_k};
-use fieldmark::model::Input;
 use fieldmark::unknown::{Rejection, Score};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -69,8 +68,7 @@ pub struct Bin {
 pub fn fit(trained: &Trained, score: Score) -> Result<Fitted, AnswerError> {
     let config = &trained.progress.config;
     let validation: Vec<&Sample> = trained.dataset.validation.iter().collect();
-    let to = Input { side: config.side, resize: config.resize };
-    Ok(fitted(&answers(&trained.network, &validation, to)?, score))
+    Ok(fitted(&answers(&trained.network, &validation, config.input())?, score))
 }
 
 /// Temperature and threshold of `score` for what a network says of its validation pictures.

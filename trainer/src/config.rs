@@ -2,7 +2,7 @@
 
 use candle_core::DType;
 use fieldmark::frame::ResizeRule;
-use fieldmark::model::MAX_INPUT_SIDE;
+use fieldmark::model::{Input, MAX_INPUT_SIDE};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Augment, Crop, Sampling};
@@ -94,6 +94,11 @@ pub struct ConfigError {
 }
 
 impl Config {
+    /// How a picture becomes the network's input.
+    pub fn input(&self) -> Input {
+        Input { side: self.side, resize: self.resize }
+    }
+
     /// Refuses settings that would fail, or silently mean something else, hours later.
     ///
     /// # Errors

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use candle_core::IndexOp;
 use fieldmark::cues::{PartCue, part_cues};
 use fieldmark::head::{Head, top_k};
-use fieldmark::model::Input;
 use fieldmark::unknown::{Score, energy};
 use ndarray::Array3;
 use serde::Serialize;
@@ -175,7 +174,7 @@ pub fn evaluate(trained: &Trained, comparison: Option<&Comparison>) -> Result<Ev
     let head = network.head()?;
     let samples: Vec<&Sample> = dataset.test.iter().collect();
     for samples in samples.chunks(BATCH) {
-        let to = Input { side: progress.config.side, resize: progress.config.resize };
+        let to = progress.config.input();
         let pictures = seen(samples, to)?;
         tally.add_batch(network, &head, samples, &pictures)?;
     }

@@ -17,7 +17,7 @@ use fieldmark::engine::LoadError;
 use fieldmark::file::write_whole;
 use fieldmark::frame::{input, pattern};
 use fieldmark::model::{
-    Description, DescriptionError, Input, METADATA_KEY, SCHEMA, SelfTest, Thresholds, labels_sha256,
+    Description, DescriptionError, METADATA_KEY, SCHEMA, SelfTest, Thresholds, labels_sha256,
 };
 use fieldmark::unknown::Score;
 use prost::Message;
@@ -176,7 +176,7 @@ fn description(
         labels_sha256: labels_sha256(&progress.labels),
         layout: network.layout.clone(),
         head: network.head()?,
-        input: Input { side: config.side, resize: config.resize },
+        input: config.input(),
         map_stride: network.map_stride() as u32,
         temperature: fitted.temperature,
         thresholds: Thresholds { unknown: None, rejection: fitted.rejection },

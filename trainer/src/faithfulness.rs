@@ -78,7 +78,7 @@ pub fn faithfulness(
     if dataset.test.is_empty() {
         return Err(EvalError::NoTest { folder: dataset.root.clone() });
     }
-    let to = Input { side: progress.config.side, resize: progress.config.resize };
+    let to = progress.config.input();
     measured(network, to, dataset, pictures, bar)
 }
 

@@ -6,7 +6,6 @@
 
 use std::path::Path;
 
-use fieldmark::model::Input;
 use fieldmark::unknown::Score;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -126,7 +125,7 @@ pub fn part(
     dataset: &Dataset,
     left_out: &[usize],
 ) -> Result<Part, AnswerError> {
-    let to = Input { side: config.side, resize: config.resize };
+    let to = config.input();
     let without = dataset.without(left_out);
     let known: Vec<&Sample> = without.validation.iter().collect();
     let seen = dataset.train.iter().chain(&dataset.validation);

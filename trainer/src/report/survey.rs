@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use fieldmark::cues::{PartCue, part_cues};
 use fieldmark::head::{Head, softmax, top_k};
-use fieldmark::model::Input;
 use indicatif::ProgressBar;
 use ndarray::{Array2, Array3};
 
@@ -111,7 +110,7 @@ impl<'a> Eyes<'a> {
         mut each: impl FnMut(&Look),
     ) -> Result<(), ReportError> {
         let Trained { network, progress, .. } = self.trained;
-        let to = Input { side: progress.config.side, resize: progress.config.resize };
+        let to = progress.config.input();
         for samples in samples.chunks(BATCH) {
             let pictures = seen(samples, to)?;
             let images = stacked(&pictures)?.to_device(&network.device())?;

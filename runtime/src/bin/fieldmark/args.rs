@@ -36,6 +36,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Run a model's self-test on this very processor
     Verify(VerifyArgs),
+    /// Measure how long this machine takes, stage by stage
+    Bench(BenchArgs),
 }
 
 /// `predict`.
@@ -87,6 +89,24 @@ pub struct InspectArgs {
 pub struct VerifyArgs {
     /// Model file
     pub model: PathBuf,
+    /// How numbers are computed
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
+    pub precision: PrecisionArg,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+}
+
+/// `bench`.
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// Picture to read, decode and name again and again [default: a drawn one, which is not decoded]
+    pub input: Option<OsString>,
+    /// Seconds to go on for; some minutes show whether it becomes hot
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u32).range(1..=86_400))]
+    pub seconds: u32,
     /// How numbers are computed
     #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
     pub precision: PrecisionArg,

@@ -3,6 +3,7 @@
 //! Results go to stdout, all else to stderr. [`Exit`] lists the exit codes.
 
 mod args;
+mod bench;
 mod inputs;
 mod inspect;
 mod marks;
@@ -58,6 +59,7 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Predict(args) => predict::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Bench(args) => bench::run(args),
     }
 }
 
