@@ -19,14 +19,14 @@ fn predicted(model: &Path, picture: &Path, format: &str) -> String {
         .out()
 }
 
-/// The model with a threshold of 9e3, so that no picture's energy reaches it.
+/// The model with a threshold of 1, so that no picture's probability reaches it.
 fn raised(model: &Path, folder: &Path) -> std::path::PathBuf {
     let mut bytes = fs::read(model).unwrap();
     let key = b"\"threshold\":";
     let at = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len();
     let length = bytes[at..].iter().position(|byte| b",}".contains(byte)).unwrap();
     // As long as the number that was there: the file's sizes stay right.
-    bytes[at..at + length].copy_from_slice(format!("{:<length$}", "9e3").as_bytes());
+    bytes[at..at + length].copy_from_slice(format!("{:<length$}", "1.0").as_bytes());
     let path = folder.join("raised.onnx");
     fs::write(&path, bytes).unwrap();
     path

@@ -615,11 +615,11 @@ impl TrainArgs {
             rate: self.rate.unwrap_or(base.rate),
             head_factor: self.head_factor.unwrap_or(base.head_factor),
             head_first_epochs: self.head_first.unwrap_or(base.head_first_epochs),
-            // Random weights have no statistics worth keeping.
-            norms: match (self.norms, &self.weights) {
-                (Some(norms), _) => norms.into(),
-                (None, Some(_)) => base.norms,
-                (None, None) => Norms::Learn,
+            // Random weights have no statistics worth keeping, and some of these may stay random.
+            norms: match self.norms {
+                Some(norms) => norms.into(),
+                None if self.weights.is_some() && self.allow.is_empty() => base.norms,
+                None => Norms::Learn,
             },
             weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
             warm_up_epochs: self.warm_up.unwrap_or(base.warm_up_epochs),
@@ -660,6 +660,32 @@ impl From<HeadArg> for HeadKind {
             HeadArg::Group => HeadKind::GroupMean,
             HeadArg::GroupMax => HeadKind::GroupMax,
             HeadArg::Linear => HeadKind::Linear,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pretrained_normalisations_are_kept_where_all_of_them_are_there() {
+        for (words, expected) in [
+            ("", Some(Norms::Learn)),
+            ("--recipe photos", Some(Norms::Learn)),
+            ("--weights w", Some(Norms::Keep)),
+            ("--weights w --allow missing", Some(Norms::Learn)),
+            ("--weights w --norms learn", Some(Norms::Learn)),
+            ("--weights w --allow missing --norms keep", Some(Norms::Keep)),
+            ("--weights w --recipe scratch", Some(Norms::Learn)),
+            ("--norms keep", None),
+        ] {
+            let line = format!("fieldmark-trainer train data --out run {words}");
+            let norms = Cli::try_parse_from(line.split_whitespace()).ok().map(|cli| match cli.command {
+                Command::Train(args) => args.config().optim.norms,
+                _ => unreachable!("the line says train"),
+            });
+            assert_eq!(norms, expected, "{words}");
         }
     }
 }

@@ -172,8 +172,7 @@ pub fn reliability(answered: &[Answered], temperature: f32) -> Reliability {
     let sums = binned(&confidences, &right);
     let by_chance = (0..DRAWS).map(|draw| {
         let mut rng = stream(&[draw]);
-        let right: Vec<bool> =
-            confidences.iter().map(|&sure| rng.random_bool(sure.clamp(0.0, 1.0))).collect();
+        let right: Vec<bool> = confidences.iter().map(|&sure| rng.random::<f64>() < sure).collect();
         calibration_error(&binned(&confidences, &right))
     });
     Reliability {
@@ -298,6 +297,11 @@ mod tests {
         );
         assert_eq!((bins[13].accuracy, bins[10].accuracy, bins[0].accuracy), (Some(0.5), Some(1.0), None));
         assert!((bins[13].confidence.unwrap() - 0.9).abs() < 1e-6);
+    }
+
+    #[test]
+    fn answers_that_are_no_numbers_make_no_panic() {
+        assert!(reliability(&[answered(0, &[f32::NAN, 0.0])], 1.0).ece.is_nan());
     }
 
     #[test]

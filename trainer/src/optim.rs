@@ -160,6 +160,8 @@ pub fn is_head(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::build;
+    use crate::recipe::Recipe;
 
     fn config(schedule: Schedule) -> OptimConfig {
         OptimConfig {
@@ -184,6 +186,14 @@ mod tests {
         assert!((rates[20] - 0.4).abs() < 1e-12);
         assert!(rates[20..].windows(2).all(|pair| pair[0] > pair[1]));
         assert!(rates[99] < 1e-3);
+    }
+
+    #[test]
+    fn weights_that_wait_have_a_velocity_too() {
+        let network = build(&Recipe::Scratch.config().network, 2, 32, 0).unwrap();
+        let mut sgd = Sgd::new(config(Schedule::Cosine));
+        sgd.step(&network.params, &Gradients::default(), Rates { backbone: 0.0, head: 0.1 }).unwrap();
+        assert!(sgd.velocities.keys().eq(network.params.weights.keys()));
     }
 
     #[test]

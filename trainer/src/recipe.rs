@@ -93,7 +93,7 @@ fn photos() -> Config {
         side: 224,
         resize: ResizeRule::Centre(88),
         augment: Augment {
-            crop: Crop::Part { area: [0.08, 1.0], ratio: [0.75, 1.33] },
+            crop: Crop::Part { area: [0.5, 1.0], ratio: [0.75, 1.33] },
             brightness: 0.4,
             contrast: 0.4,
             saturation: 0.4,

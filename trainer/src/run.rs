@@ -206,9 +206,11 @@ fn resume(
     average: Option<&Average>,
     sgd: &mut Sgd,
 ) -> Result<Progress, RunError> {
-    let checkpoint = checkpoint::load(&run.join(LAST))?;
+    let mut checkpoint = checkpoint::load(&run.join(LAST))?;
     let other = |what| Err(RunError::OtherRun { path: run.to_owned(), what });
-    let progress = &checkpoint.progress;
+    let progress = &mut checkpoint.progress;
+    // Runs of before do not say which was highest: it was the best.
+    progress.highest = progress.highest.or(progress.best);
     if progress.config != *config {
         return other("settings");
     }
@@ -220,7 +222,7 @@ fn resume(
         checkpoint::restore_params(&checkpoint, &average.network.params)?;
     }
     checkpoint::restore_velocities(&checkpoint, &network.params, sgd)?;
-    forget_metrics_from(run, progress.epoch)?;
+    forget_metrics_from(run, checkpoint.progress.epoch)?;
     Ok(checkpoint.progress)
 }
 

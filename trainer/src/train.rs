@@ -171,8 +171,12 @@ pub fn train(
             // One stream a step, so that a resumed run draws what an uninterrupted one draws.
             let mut rng = stream(&[config.seed, STEPS, step as u64]);
             let mu = config.loss.mu_at(step, per_epoch);
-            let learning =
-                if rates.backbone > 0.0 { Learning::Whole(config.optim.norms) } else { Learning::Head };
+            // A random backbone has no statistics yet, and gathers them while it waits.
+            let learning = if rates.backbone > 0.0 || config.pretrained.is_none() {
+                Learning::Whole(config.optim.norms)
+            } else {
+                Learning::Head
+            };
             let losses = losses(network, &batch.images, &batch.labels, &config.loss, mu, learning, &mut rng)?;
             let figures = losses.figures.clone();
             sgd.step(&network.params, &losses.backward(network)?, rates)?;
@@ -380,8 +384,8 @@ fn is_better(new: Best, old: Best) -> bool {
 
 /// Whether `new` is at most one standard error, or one picture, below `highest`, both measured on so many `pictures`.
 ///
-/// Of epochs that so few pictures cannot tell apart, the highest is so by chance, and the later one has learnt more at a
-/// lower rate: the rule of one standard error (Breiman et al. 1984).
+/// Of epochs that so few pictures cannot tell apart, the highest is so by chance, and the later one has learnt more, usually
+/// at a lower rate: the rule of one standard error (Breiman et al. 1984).
 fn is_as_good(new: Best, highest: Best, pictures: usize) -> bool {
     let (share, pictures) = (highest.accuracy, pictures as f64);
     let error = (pictures * share * (1.0 - share)).sqrt().max(1.0);
@@ -408,8 +412,8 @@ impl From<candle_core::Error> for TrainError {
     }
 }
 
-/// In training, nats: a right answer's probability of e^-100. In validation running statistics that are still young
-/// may make as much.
+/// Of the cross-entropy in training, nats: a right answer's probability of e^-100. In validation running statistics that
+/// are still young may make as much.
 const HOPELESS: f64 = 100.0;
 
 fn refuse_above(most: f64, term: &'static str, value: f64, step: usize, rate: f64) -> Result<(), TrainError> {
@@ -437,11 +441,11 @@ impl Figures {
 
     fn refuse_divergence(&self, step: usize, rate: f64) -> Result<(), TrainError> {
         let terms = [
-            ("the cross-entropy", self.cross_entropy),
-            ("the discriminality loss", self.discriminality),
-            ("the coverage", self.coverage),
+            (HOPELESS, "the cross-entropy", self.cross_entropy),
+            (f64::MAX, "the discriminality loss", self.discriminality),
+            (f64::MAX, "the coverage", self.coverage),
         ];
-        terms.into_iter().try_for_each(|(term, value)| refuse_above(HOPELESS, term, value, step, rate))
+        terms.into_iter().try_for_each(|(most, term, value)| refuse_above(most, term, value, step, rate))
     }
 
     fn add_to(&self, sums: &mut EpochSums, pictures: usize) {

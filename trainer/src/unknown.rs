@@ -18,8 +18,8 @@ use crate::network::Network;
 use crate::random::stream;
 use crate::run::Trained;
 
-/// The score of models whose scores were not compared.
-pub const DEFAULT_SCORE: Score = Score::Energy;
+/// The score of models whose scores were not compared: the highest AUROC in the one comparison made on photos, of coins.
+pub const DEFAULT_SCORE: Score = Score::Probability;
 
 /// How well one score tells strangers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ struct Step {
 /// Cheap steps first.
 const STEPS: [Step; 10] = [
     step("format", "fmt --all --check"),
-    step("clippy", "clippy --locked --workspace --all-targets -- -D warnings"),
+    step("clippy", "clippy --locked --workspace --all-targets --features xtask/hub -- -D warnings"),
     step("test", "test --workspace"),
     step("hub", "test --locked --package xtask --features hub weights"),
     Step { environment: Some(("RUSTDOCFLAGS", "-D warnings")), ..step("doc", "doc --workspace --no-deps") },

@@ -39,7 +39,7 @@ pub struct Options {
         timm's on Hugging Face's hub, like timm/resnet50.a1_in1k"
     )]
     name: Whose,
-    /// File to write [default: in the user's cache folder, where a later call finds it]
+    /// File to write [default: in the user's cache folder, where a later call finds what came from a wheel]
     #[arg(long)]
     out: Option<PathBuf>,
 }

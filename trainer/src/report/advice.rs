@@ -164,7 +164,7 @@ fn calibrate(findings: &Findings) -> Option<Advice> {
     let calibration = findings.record.as_ref().ok()?.calibration.as_ref()?;
     let after = calibration.after.as_ref()?;
     let ece = after.ece;
-    (ece > after.chance + 0.03).then(|| Advice {
+    (ece > after.chance.map_or(0.05, |chance| chance + 0.03)).then(|| Advice {
         text: format!(
             "Do not take probabilities at their word: they are {} off on average. A larger validation split makes a better \
              temperature.",

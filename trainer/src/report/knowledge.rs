@@ -45,7 +45,10 @@ fn believed(calibration: &Calibration) -> Markup {
             @if let Some(after) = &calibration.after {
                 "As exported, confidence is off by " (percent(after.ece)) " on average"
                 @if let Some(before) = &calibration.before { " (as trained, by " (percent(before.ece)) ")" }
-                "; probabilities that are exactly right would seem off by " (percent(after.chance)) " on so many pictures. "
+                @if let Some(chance) = after.chance {
+                    "; probabilities that are exactly right would seem off by " (percent(chance)) " on so many pictures"
+                }
+                ". "
             }
             @if let Some(temperature) = calibration.temperature {
                 "Logits are divided by the temperature " (value(temperature))

@@ -87,8 +87,7 @@ pub struct Reliability {
     /// Expected calibration error.
     pub ece: f64,
     /// What it would be, on so many pictures, of probabilities that are exactly right.
-    #[serde(default)]
-    pub chance: f64,
+    pub chance: Option<f64>,
     /// Of equal width, lowest confidence first.
     pub bins: Vec<Bin>,
 }

@@ -27,7 +27,7 @@ pub fn section(findings: &Findings) -> Markup {
                 dt { "folder" } dd { code { (typed(&dataset.root)) } }
                 dt { "weights" } dd {
                     @if let Some(last) = progress.last { "of epoch " (last.epoch + 1) ", "
-                        (if findings.is_last { "the last" } else { "the best by validation accuracy" }) }
+                        (if findings.is_last { "the last" } else { "the latest of the best by validation accuracy" }) }
                 }
                 dt { "SHA-256 of the weights" } dd { code.hash { (findings.trained.weights) } }
                 dt { "SHA-256 of the data" } dd { code.hash { (progress.data) } }

@@ -21,8 +21,9 @@ pub fn section(findings: &Findings) -> Markup {
                 p {
                     (count(epochs.len(), "epoch", "epochs")) " of " (config.epochs) " asked for. "
                     @if let Some(best) = findings.trained.progress.best {
-                        "Best on the validation split: epoch " (best.epoch + 1) " with " (percent(best.accuracy))
-                        " right (the upright line in the charts). "
+                        "Kept: epoch " (best.epoch + 1) " with " (percent(best.accuracy))
+                        " of the validation pictures right (the upright line in the charts), the latest within chance of the \
+                         highest. "
                     }
                     @if let Some(last) = last {
                         "Last: epoch " (last.epoch + 1) " with " (percent(last.accuracy)) "."

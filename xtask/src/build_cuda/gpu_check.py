@@ -200,7 +200,7 @@ def arguments():
         "--train", default="", help="more for `fieldmark-trainer train` on DATA, one word of many"
     )
     parser.add_argument("--python", default=sys.executable, help="a Python with PyTorch")
-    parser.add_argument("--no-compile", action="store_true", help="without torch.compile, a minute a row")
+    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes a minute a row")
     parser.add_argument("--only", action="append", choices=STAGES, help="only this stage; may be repeated")
     # A rehearsal of every stage, small, on the processor.
     parser.add_argument("--device", choices=SIZES, default="cuda", help=argparse.SUPPRESS)

@@ -105,7 +105,7 @@ pub struct BenchArgs {
     /// Picture to read, decode and name again and again [default: a drawn one, which is not decoded]
     pub input: Option<OsString>,
     /// Seconds to go on for; some minutes show whether it becomes hot
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u32).range(1..=86_400))]
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
     /// How numbers are computed
     #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]

@@ -19,7 +19,7 @@ use crate::args::{BenchArgs, ReportFormat, UsageError};
 use crate::inputs::{Input, expand};
 use crate::read::read;
 use crate::record::SCHEMA;
-use crate::text::table;
+use crate::text::{printable, table};
 use machine::{Sensors, peak_memory_mib, processor, processor_seconds};
 
 /// Predictions that are made however long they take.
@@ -169,6 +169,8 @@ fn measured(model: Model, source: &Source, time: Duration) -> anyhow::Result<Rep
     let began = Instant::now();
     let (_, [width, height]) = source.predict(engine)?;
     let first = milliseconds(began.elapsed());
+    // Before our own list of times grows.
+    let peak_memory_mib = peak_memory_mib();
     let (began, at_first) = (Instant::now(), processor_seconds());
     let mut runs: Vec<(f64, Stages)> = Vec::new();
     while runs.len() < LEAST || began.elapsed() < time {
@@ -200,7 +202,7 @@ fn measured(model: Model, source: &Source, time: Duration) -> anyhow::Result<Rep
         processor: processor_time.map(|seconds| 1000.0 * seconds / runs.len() as f64),
         ends: ends(&runs, seconds),
         picture: Picture { name, width, height },
-        peak_memory_mib: peak_memory_mib(),
+        peak_memory_mib,
         before,
         after: Sensors::read(),
     })
@@ -243,9 +245,16 @@ fn text(report: &Report) -> String {
         ("processor", format!("{}, {} cores", report.instruction_set, report.cores)),
         ("before", report.before.to_string()),
         ("after", report.after.to_string()),
-        ("model", format!("{}, {} million multiply-adds", report.model, report.multiply_adds / 1_000_000)),
+        (
+            "model",
+            format!(
+                "{}, {} million multiply-adds",
+                printable(&report.model),
+                report.multiply_adds / 1_000_000
+            ),
+        ),
         ("arithmetic", format!("{}, {} thread", report.arithmetic, report.threads)),
-        ("picture", format!("{name}, {} x {}", picture.width, picture.height)),
+        ("picture", format!("{}, {} x {}", printable(name), picture.width, picture.height)),
         ("load", format!("{:.1} ms, first answer {:.1} ms later", report.load, report.first)),
         ("memory", report.peak_memory_mib.map_or_else(unknown, |mib| format!("{mib:.0} MiB at most"))),
     ];

@@ -21,6 +21,7 @@ use clap::Parser;
 use fieldmark::engine::LoadError;
 
 use args::{Cli, Command, UsageError};
+use read::ReadError;
 use verify::SelfTestError;
 
 /// What the program ends with. 5 is kept for input devices, which it does not read yet.
@@ -70,6 +71,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         Some(_) => Exit::ModelRefused,
         None if error.is::<UsageError>() => Exit::Usage,
         None if error.is::<SelfTestError>() => Exit::SelfTestFailed,
+        None if error.downcast_ref().is_some_and(ReadError::is_limit) => Exit::Limit,
         None => Exit::SomeFailed,
     }
 }

@@ -12,7 +12,8 @@ pub struct Sensors {
     pub celsius: Option<f64>,
     /// Clock of the first core.
     pub megahertz: Option<f64>,
-    /// What a Raspberry Pi's firmware says holds it back or did since it started; `None` on others.
+    /// What a Raspberry Pi's kernel last heard of its being held back; bits of the past may have been cleared since. `None`
+    /// on others.
     pub throttled: Option<Vec<&'static str>>,
 }
 
@@ -36,7 +37,7 @@ impl fmt::Display for Sensors {
         parts.extend(self.celsius.map(|celsius| format!("{celsius:.0} degrees Celsius")));
         parts.extend(self.megahertz.map(|megahertz| format!("{megahertz:.0} MHz")));
         parts.extend(self.throttled.as_ref().map(|words| match words.as_slice() {
-            [] => "never throttled".to_string(),
+            [] => "no throttling reported".to_string(),
             words => words.join(", "),
         }));
         f.write_str(if parts.is_empty() { "the system tells nothing" } else { "" })?;
@@ -101,6 +102,6 @@ mod tests {
     fn sensors_that_are_not_there_are_said_so() {
         assert_eq!(Sensors::default().to_string(), "the system tells nothing");
         let hot = Sensors { celsius: Some(81.4), throttled: Some(vec![]), ..Sensors::default() };
-        assert_eq!(hot.to_string(), "81 degrees Celsius, never throttled");
+        assert_eq!(hot.to_string(), "81 degrees Celsius, no throttling reported");
     }
 }
