@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn answers_that_are_no_numbers_make_no_panic() {
-        assert!(reliability(&[answered(0, &[f32::NAN, 0.0])], 1.0).ece.is_nan());
+        assert!(reliability(&[answered(0, &[f32::NAN, 0.0])], 1.0).cross_entropy.is_nan());
     }
 
     #[test]
