@@ -215,11 +215,9 @@ pub fn train(
         let metrics = progress.sums.metrics(last, pace);
         run::append_metrics(run, &metrics)?;
         tell(bar, &metrics.line(config.epochs));
-        if progress.highest.is_none_or(|highest| is_better(last, highest)) {
-            progress.highest = Some(last);
-        }
-        let is_best =
-            progress.highest.is_none_or(|highest| is_as_good(last, highest, dataset.validation.len()));
+        let highest = progress.highest.filter(|highest| !is_better(last, *highest)).unwrap_or(last);
+        progress.highest = Some(highest);
+        let is_best = is_as_good(last, highest, dataset.validation.len());
         if is_best {
             progress.best = Some(last);
         }

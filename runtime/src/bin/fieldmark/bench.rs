@@ -91,7 +91,7 @@ struct Stage {
 pub fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     let input = input(args)?;
     let model = Model::load(args)?;
-    let source = Source::of(input)?;
+    let source = input.map_or_else(|| Source::Drawn(pattern(0, DRAWN_SIDE)), Source::File);
     let report = measured(model, &source, Duration::from_secs(args.seconds.into()))?;
     let mut out = io::stdout().lock();
     match args.format {
@@ -144,17 +144,11 @@ enum Source {
 }
 
 impl Source {
-    fn of(input: Option<Input>) -> anyhow::Result<Source> {
-        let Some(input) = input else { return Ok(Source::Drawn(pattern(0, DRAWN_SIDE))) };
-        read(&input).with_context(|| input.name())?;
-        Ok(Source::File(input))
-    }
-
     /// A whole prediction's stages, and the picture's size.
     fn predict(&self, engine: &Engine) -> anyhow::Result<(Stages, [u32; 2])> {
         let began = Instant::now();
         let frame = match self {
-            Source::File(input) => Cow::Owned(read(input)?),
+            Source::File(input) => Cow::Owned(read(input).with_context(|| input.name())?),
             Source::Drawn(frame) => Cow::Borrowed(frame),
         };
         let decode = milliseconds(began.elapsed());
