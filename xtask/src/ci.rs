@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// Cheap steps first.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     step("format", "fmt --all --check"),
     step("clippy", "clippy --locked --workspace --all-targets --features xtask/hub -- -D warnings"),
     step("test", "test --workspace"),
@@ -26,6 +26,7 @@ const STEPS: [Step; 10] = [
     // Building it takes a gigabyte and half an hour; whether candle still is as the build expects shows in a second.
     step("build-cuda", "xtask build-cuda --dry-run"),
     step("bench", "xtask bench train --quick"),
+    step("bench-engine", "xtask bench engine --quick"),
     step("train-and-export", "xtask train-and-export --quick --out target/ci-out"),
     step("check-onnx", "xtask check-onnx target/ci-out/model.onnx"),
 ];

@@ -1,5 +1,6 @@
 //! The project's chores: what CI and people type. It starts programs and links none of them.
 
+mod bench_engine;
 mod bench_input;
 mod bench_train;
 mod build_cuda;
@@ -57,6 +58,8 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// Runs of the board's engine on the processor, beside other engines'
+    Engine(bench_engine::Options),
     /// Training steps on the processor, beside PyTorch's
     Train(bench_train::Options),
     /// Pictures decoded and augmented, a CPU-second of one thread
@@ -83,6 +86,7 @@ fn done(command: Command) -> Result<()> {
         Command::CheckOnnx { files } => check_onnx::check_onnx(&files),
         Command::Weights(options) => weights::weights(&options),
         Command::Bench(Bench::Train(options)) => bench_train::bench_train(&options),
+        Command::Bench(Bench::Engine(options)) => bench_engine::bench_engine(&options),
         Command::Bench(Bench::Input { extra }) => bench_input::bench_input(&extra),
         Command::BuildCuda(options) => build_cuda::build_cuda(&options),
         Command::Test { extra } => process::run(process::cargo().args(["test", "--workspace"]).args(extra)),
