@@ -13,15 +13,17 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::process::{Act, Workspace, bench_program, succeeds, workspace};
 use crate::python::python_with_packages;
 use models::{CASES, Model, QUICK, model_files};
 use peer::{Peer, Run};
-use table::{Row, overview, table};
+use table::{Row, Summary, overview, table};
 
 /// The bench of engines.
 #[derive(clap::Args)]
@@ -53,11 +55,30 @@ const OURS: &str = "fieldmark";
 const REFERENCE: &str = "onnxruntime";
 
 /// As `engine.py` calls them.
-const PEERS: [&str; 1] = [REFERENCE];
+const PEERS: [&str; 5] = [REFERENCE, "litert", "openvino", "ncnn", "mnn"];
 
-/// Everything that is installed, so that a new release of something else breaks nothing here.
-const PINS: [&str; 5] =
-    ["flatbuffers==25.12.19", "numpy==2.4.6", "onnxruntime==1.32.0", "packaging==26.3", "protobuf==7.36.2"];
+/// Everything that is installed, so that a new release of something else breaks nothing here. Without what the
+/// packages ask for beside it: pnnx's program needs no PyTorch, which would be 5 GB.
+const PINS: [&str; 15] = [
+    "--no-deps",
+    "ai-edge-litert==2.3.0",
+    "backports.strenum==1.2.8",
+    "flatbuffers==25.12.19",
+    "ml_dtypes==0.6.0",
+    "mnn==3.6.1",
+    "ncnn==1.0.20261020",
+    "numpy==2.4.6",
+    "onnx==1.23.2",
+    "onnxruntime==1.32.0",
+    "openvino==2026.4.1",
+    "packaging==26.3",
+    "pnnx==20261020",
+    "protobuf==7.36.2",
+    "typing_extensions==4.16.0",
+];
+
+/// Threads that wait for more work spin, ncnn's for 20 ms; the next engine should not pay for that.
+const SETTLE: Duration = Duration::from_millis(30);
 
 /// How processes are started.
 struct Programs {
@@ -87,9 +108,8 @@ pub fn bench_engine(options: &Options) -> Result<()> {
         let mut rows = Vec::new();
         for (&model, file) in models.iter().zip(&files) {
             let started = started(&programs, &peers, file, threads)?;
-            let summaries =
-                measured(started, &json!({"model": model.name(), "threads": threads}), rounds, &mut log)
-                    .with_context(|| format!("the runs so far are in {}", path.display()))?;
+            let summaries = measured(started, &model.name(), threads, rounds, &mut log)
+                .with_context(|| format!("the runs so far are in {}", path.display()))?;
             let row = Row { model: model.name(), threads, summaries };
             println!("{}", table(&row));
             rows.push(row);
@@ -122,7 +142,7 @@ fn chosen_peers(names: &[String]) -> Result<Vec<&'static str>> {
 fn programs(workspace: &Workspace, folder: &Path, needs_python: bool) -> Result<Programs> {
     let python = || {
         let folder = workspace.target.join("bench-engine-venv");
-        python_with_packages(&Act::REAL, &folder, &PINS, "numpy, onnxruntime")
+        python_with_packages(&Act::REAL, &folder, &PINS, "numpy, onnx, onnxruntime")
     };
     Ok(Programs {
         ours: stripped(bench_program("engine")?, folder)?,
@@ -147,9 +167,8 @@ fn started(programs: &Programs, peers: &[&'static str], file: &Path, threads: us
     let mut ours = Command::new(&programs.ours);
     ours.arg(file).arg(threads.to_string());
     let mut started = vec![Peer::start(OURS, ours)?];
-    for (&name, python) in
-        peers.iter().flat_map(|name| programs.python.iter().map(move |python| (name, python)))
-    {
+    let Some(python) = &programs.python else { return Ok(started) };
+    for &name in peers {
         let mut command = Command::new(python);
         command.arg(&programs.script).arg(name).arg(file).arg(threads.to_string());
         match Peer::start(name, command) {
@@ -160,29 +179,44 @@ fn started(programs: &Programs, peers: &[&'static str], file: &Path, threads: us
     Ok(started)
 }
 
+/// Whose turn it is: each starts as often as every other, and rounds go there and back, so that nobody always follows
+/// the same neighbour.
+fn index_at(turn: usize, round: usize, peers: usize) -> usize {
+    let turn = if round.is_multiple_of(2) { turn } else { peers - 1 - turn };
+    (turn + round) % peers
+}
+
 /// Summaries of all that lasted, ours first.
 fn measured(
     mut peers: Vec<Peer>,
-    what: &serde_json::Value,
+    model: &str,
+    threads: usize,
     rounds: u16,
     log: &mut File,
-) -> Result<Vec<table::Summary>> {
+) -> Result<Vec<Summary>> {
+    let case = json!({"bench": "engine", "model": model, "threads": threads});
+    let mut note = |key: &str, value: Value| {
+        let mut record = case.clone();
+        record[key] = value;
+        writeln!(log, "{record}")
+    };
     for round in 0..usize::from(rounds) {
         let mut failed = Vec::new();
         for turn in 0..peers.len() {
-            let index = (turn + round) % peers.len();
+            let index = index_at(turn, round, peers.len());
+            if threads > 1 {
+                sleep(SETTLE);
+            }
             let peer = &mut peers[index];
             match peer.run() {
                 Ok(Run { wall_ms, cpu_ms }) => {
-                    let record = json!({
-                        "bench": "engine", "engine": peer.name, "case": what, "round": round,
-                        "wall_ms": wall_ms, "cpu_ms": cpu_ms,
-                    });
-                    writeln!(log, "{record}")?;
+                    let run =
+                        json!({"engine": peer.name, "round": round, "wall_ms": wall_ms, "cpu_ms": cpu_ms});
+                    note("run", run)?;
                 }
                 Err(error) if peer.name == OURS => return Err(error),
                 Err(error) => {
-                    eprintln!("{} is left out of {what}: {error:#}", peer.name);
+                    eprintln!("{} is left out of {model}: {error:#}", peer.name);
                     failed.push(peer.name);
                 }
             }
@@ -190,9 +224,9 @@ fn measured(
         peers.retain(|peer| !failed.contains(&peer.name));
     }
     let reference = peers.iter().find(|peer| peer.name == REFERENCE).map(|peer| &peer.ready);
-    let summaries: Vec<_> = peers.iter().map(|peer| table::Summary::of(peer, reference)).collect();
+    let summaries: Vec<_> = peers.iter().map(|peer| Summary::of(peer, reference)).collect();
     for summary in &summaries {
-        writeln!(log, "{}", json!({"bench": "engine", "case": what, "summary": summary.record()}))?;
+        note("summary", summary.record())?;
     }
     Ok(summaries)
 }
@@ -200,6 +234,12 @@ fn measured(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn turns_rotate_and_turn_round() {
+        let order = |round| [0, 1, 2].map(|turn| index_at(turn, round, 3));
+        assert_eq!([order(0), order(1), order(2), order(3)], [[0, 1, 2], [0, 2, 1], [2, 0, 1], [2, 1, 0]]);
+    }
 
     #[test]
     fn networks_are_named_with_or_without_their_side() {
