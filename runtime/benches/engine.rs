@@ -58,9 +58,7 @@ fn main() -> Result<()> {
 
 /// The engine, in arithmetic that every peer has.
 fn load(model: &Path, threads: usize) -> Result<Engine, LoadError> {
-    // The engine computes on one thread and has no option for it yet; this is where it goes.
-    let _ = threads;
-    Engine::load(model, Options { precision: Precision::F32 })
+    Engine::load(model, Options { precision: Precision::F32, threads, ..Options::default() })
 }
 
 /// A picture that `engine.py` computes in a line, too.

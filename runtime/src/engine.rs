@@ -12,6 +12,7 @@ mod check;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod fuse;
 mod graph;
 mod guard;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use graph::instruction_set;
 use crate::cues::{PartCue, part_cues};
 use crate::frame::{Frame, View, network_frame, pattern};
 use crate::head::{HeadKind, softmax, top_k};
+use crate::kernels::Isa;
 use crate::model::{Description, SelfTest};
 use crate::unknown::Unknown;
 use graph::{Graph, has_half_arithmetic};
@@ -51,11 +53,28 @@ pub enum Precision {
     F16,
 }
 
+/// What computes the convolutions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// The [`kernels`](crate::kernels) of this crate, by the fastest instruction set of the processor.
+    #[default]
+    Best,
+    /// The same by this one.
+    Only(Isa),
+    /// tract's own, as everything else: slower, and what ours are compared with. 16-bit floats are always tract's.
+    Tract,
+}
+
 /// How to load a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// How numbers are computed.
     pub precision: Precision,
+    /// What computes the convolutions.
+    pub kernels: Kernels,
+    /// Threads that share the work on one picture, the caller included; 0: one for each processor that this program
+    /// may use. Results do not depend on it. tract's own kernels run on the caller's alone.
+    pub threads: usize,
 }
 
 /// A loaded model. Shared by threads as it is: running takes `&self`.
@@ -209,18 +228,18 @@ impl Engine {
             let processor = instruction_set();
             return Err(LoadError::NoHalfArithmetic { processor });
         }
-        let engine = Engine::prepared(bytes, half)?;
+        let engine = Engine::prepared(bytes, options)?;
         if half {
             engine.check_half()?;
         }
         Ok(engine)
     }
 
-    fn prepared(bytes: &[u8], half: bool) -> Result<Engine, LoadError> {
+    fn prepared(bytes: &[u8], options: Options) -> Result<Engine, LoadError> {
         let model = check::read_onnx(bytes)?;
         let description = check::description(&model)?;
         check::check_model(&model, &description, bytes.len())?;
-        let graph = Graph::prepare(&model, &description, half)?;
+        let graph = Graph::prepare(&model, &description, options)?;
         Ok(Engine { description, graph })
     }
 
@@ -253,6 +272,11 @@ impl Engine {
     /// `"f32"` or `"f16"`: what the network computes in.
     pub fn arithmetic(&self) -> &'static str {
         if self.graph.half { "f16" } else { "f32" }
+    }
+
+    /// Threads that share the work on one picture.
+    pub fn threads(&self) -> usize {
+        self.graph.threads
     }
 
     /// Runs the network on its input picture, which is `side * side`.

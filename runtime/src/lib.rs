@@ -74,6 +74,7 @@ extern crate alloc;
 pub mod cues;
 pub mod frame;
 pub mod head;
+pub mod kernels;
 pub mod layout;
 pub mod model;
 pub mod raw;

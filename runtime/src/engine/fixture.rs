@@ -150,7 +150,7 @@ pub(super) fn ints(name: &str, ints: &[i64]) -> AttributeProto {
     }
 }
 
-fn int(name: &str, i: i64) -> AttributeProto {
+pub(super) fn int(name: &str, i: i64) -> AttributeProto {
     AttributeProto {
         name: name.to_string(),
         r#type: AttributeType::Int as i32,

@@ -9,11 +9,13 @@ use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
 use tract_onnx::tract_core::internal::Cost;
 use tract_onnx::tract_core::tract_linalg;
 
-use super::Output;
 use super::check::{OUTPUTS, graph_error};
 use super::error::{LoadError, RunError};
+use super::fuse::{Fused, fuse};
 use super::guard::{guarded, one_line};
+use super::{Kernels, Options, Output, Precision};
 use crate::frame::{Frame, input};
+use crate::kernels::{Isa, Team, Threads};
 use crate::model::Description;
 
 /// The most values a tensor of the graph may have, 1 GiB in f32: twice the widest layer of a VGG-16 at
@@ -34,6 +36,9 @@ pub(super) struct Graph {
     pub(super) map_size: [usize; 2],
     pub(super) half: bool,
     pub(super) multiply_adds: u64,
+    pub(super) threads: usize,
+    /// The input is `u8 [1, side, side, 3]`.
+    takes_bytes: bool,
 }
 
 /// This processor computes with 16-bit floats, and the engine has kernels for it.
@@ -52,8 +57,9 @@ impl Graph {
     pub(super) fn prepare(
         model: &ModelProto,
         description: &Description,
-        half: bool,
+        options: Options,
     ) -> Result<Graph, LoadError> {
+        let half = options.precision == Precision::F16;
         let typed = prepared(|| typed_model(model, description.input.side as usize))?;
         check_sizes(&typed)?;
         let map_size = check_outputs(&typed, description)?;
@@ -62,8 +68,27 @@ impl Graph {
             let expected = format!("at most {MAX_MULTIPLY_ADDS} multiply-adds");
             return Err(graph_error("the graph", &expected, &multiply_adds.to_string()));
         }
-        let plan = prepared(|| plan(typed, half))?;
-        Ok(Graph { plan, side: description.input.side as usize, map_size, half, multiply_adds })
+        let isa = match options.kernels {
+            Kernels::Best => Some(Isa::best()),
+            Kernels::Only(isa) => Some(isa),
+            Kernels::Tract => None,
+        };
+        let side = description.input.side as usize;
+        let Some(isa) = isa.filter(|_| !half) else {
+            let plan = prepared(|| plan(typed, half))?;
+            return Ok(Graph { plan, side, map_size, half, multiply_adds, threads: 1, takes_bytes: false });
+        };
+        if !isa.is_available() {
+            let reason = format!("this processor does not have {isa}; it has {}", instruction_set());
+            return Err(LoadError::Prepare { reason });
+        }
+        let team = Threads::new(threads(options)).map_err(|error| LoadError::Prepare {
+            reason: format!("no threads for it: {error}; ask for fewer"),
+        })?;
+        let threads = team.members();
+        let Fused { model, takes_bytes } = prepared(|| fuse(typed, isa, &Arc::new(team)))?;
+        let plan = prepared(|| plan(model, false))?;
+        Ok(Graph { plan, side, map_size, half, multiply_adds, threads, takes_bytes })
     }
 
     /// The outputs for a `side * side` frame, finite or not.
@@ -75,9 +100,13 @@ impl Graph {
     }
 
     fn outputs(&self, frame: &Frame) -> TractResult<Output> {
-        let planes = input(frame);
-        let values = planes.as_slice().expect("a new array is contiguous");
-        let mut image = Tensor::from_shape(&[1, 3, self.side, self.side], values)?;
+        let mut image = if self.takes_bytes {
+            Tensor::from_shape(&[1, self.side, self.side, 3], frame.pixels())?
+        } else {
+            let planes = input(frame);
+            let values = planes.as_slice().expect("a new array is contiguous");
+            Tensor::from_shape(&[1, 3, self.side, self.side], values)?
+        };
         if self.half {
             image = image.cast_to::<f16>()?.into_owned();
         }
@@ -90,6 +119,14 @@ impl Graph {
         };
         let shape = (maps.shape()[1], maps.shape()[2], maps.shape()[3]);
         Ok(Output { logits: floats(logits)?, maps: Array3::from_shape_vec(shape, floats(maps)?)? })
+    }
+}
+
+/// As asked, else the processors that this program may use.
+fn threads(options: Options) -> usize {
+    match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
     }
 }
 

@@ -334,7 +334,7 @@ fn a_model_without_self_tests_has_not_passed() {
 
 #[test]
 fn f16_is_refused_where_the_processor_lacks_it() {
-    let options = Options { precision: Precision::F16 };
+    let options = Options { precision: Precision::F16, ..Options::default() };
     match Engine::from_bytes(&model_file(), options) {
         Ok(engine) => assert_eq!(engine.arithmetic(), "f16"),
         Err(error) => {
@@ -347,7 +347,8 @@ fn f16_is_refused_where_the_processor_lacks_it() {
 #[test]
 fn f16_keeps_the_answer() {
     // Without the check of the processor: slow, but this model is small.
-    let half = Engine::prepared(&model_file(), true).unwrap();
+    let half =
+        Engine::prepared(&model_file(), Options { precision: Precision::F16, ..Options::default() }).unwrap();
     assert!(half.self_test().unwrap().passed());
     let (exact, rounded) =
         (engine().predict(&red_corner(), 3, true).unwrap(), half.predict(&red_corner(), 3, true).unwrap());

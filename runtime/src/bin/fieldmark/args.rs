@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
-use fieldmark::engine::{Engine, Options, Precision, read_model};
+use fieldmark::engine::{Engine, Kernels, Options, Precision, read_model};
+use fieldmark::kernels::Isa;
 use fieldmark::raw::Number;
 use thiserror::Error;
 
@@ -60,7 +61,8 @@ pub struct PredictArgs {
     /// How results are written
     #[arg(long, value_enum, default_value_t = RecordFormat::Text)]
     pub format: RecordFormat,
-    /// Pictures at a time [default: one a core]; the results do not depend on it
+    /// Threads, for several pictures at a time and for parts of one [default: one a core]; the results do not depend on
+    /// it
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
     /// How numbers are computed
@@ -107,6 +109,9 @@ pub struct BenchArgs {
     /// Seconds to go on for; some minutes show whether it becomes hot
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
+    /// Threads that share the work on a picture [default: one a core]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
     /// How numbers are computed
     #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
     pub precision: PrecisionArg,
@@ -181,12 +186,32 @@ impl From<NumberArg> for Number {
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// The variable that says what computes the convolutions, for tests and comparisons.
+const ISA: &str = "FIELDMARK_ISA";
+
+/// How to load a model.
+///
+/// # Errors
+/// [`UsageError`] for a variable `FIELDMARK_ISA` that names nothing there is.
+pub fn options(precision: PrecisionArg, threads: Option<u16>) -> Result<Options, UsageError> {
+    let kernels = match std::env::var(ISA).as_deref() {
+        Err(_) | Ok("") => Kernels::Best,
+        Ok("tract") => Kernels::Tract,
+        Ok(name) => Isa::named(name).map(Kernels::Only).ok_or_else(|| {
+            let names = Isa::ALL.map(Isa::name).join(", ");
+            UsageError(format!("{ISA} is {name:?}; set it to one of {names}, tract, or not at all"))
+        })?,
+    };
+    Ok(Options { precision: precision.into(), kernels, threads: threads.map_or(0, usize::from) })
+}
+
 /// The model in a file, ready to run.
 ///
 /// # Errors
+/// [`UsageError`] as [`options`];
 /// [`fieldmark::engine::LoadError`], below the path where the message does not have it.
-pub fn load(path: &Path, precision: PrecisionArg) -> anyhow::Result<Engine> {
-    let options = Options { precision: precision.into() };
+pub fn load(path: &Path, precision: PrecisionArg, threads: Option<u16>) -> anyhow::Result<Engine> {
+    let options = options(precision, threads)?;
     let bytes = read_model(path)?;
     Engine::from_bytes(&bytes, options).with_context(|| path.display().to_string())
 }

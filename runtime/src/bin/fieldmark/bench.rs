@@ -8,14 +8,14 @@ use std::slice;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use fieldmark::engine::{Engine, Options, Stages, instruction_set, read_model};
+use fieldmark::engine::{Engine, Stages, instruction_set, read_model};
 use fieldmark::model::hexadecimal;
 use fieldmark::{Frame, pattern};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::Exit;
-use crate::args::{BenchArgs, ReportFormat, UsageError};
+use crate::args::{BenchArgs, ReportFormat, UsageError, options};
 use crate::inputs::{Input, expand};
 use crate::read::read;
 use crate::record::SCHEMA;
@@ -128,7 +128,7 @@ impl Model {
         let name = args.model.display().to_string();
         let began = Instant::now();
         let bytes = read_model(&args.model)?;
-        let options = Options { precision: args.precision.into() };
+        let options = options(args.precision, args.threads)?;
         let engine = Engine::from_bytes(&bytes, options).with_context(|| name.clone())?;
         let load = milliseconds(began.elapsed());
         Ok(Model { engine, name, sha256: hexadecimal(&Sha256::digest(&bytes)), load })
@@ -185,7 +185,7 @@ fn measured(model: Model, source: &Source, time: Duration) -> anyhow::Result<Rep
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         instruction_set: instruction_set(),
         arithmetic: engine.arithmetic(),
-        threads: 1,
+        threads: engine.threads(),
         model: model.name,
         sha256: model.sha256,
         load: model.load,
@@ -247,7 +247,15 @@ fn text(report: &Report) -> String {
                 report.multiply_adds / 1_000_000
             ),
         ),
-        ("arithmetic", format!("{}, {} thread", report.arithmetic, report.threads)),
+        (
+            "arithmetic",
+            format!(
+                "{}, {} thread{}",
+                report.arithmetic,
+                report.threads,
+                if report.threads == 1 { "" } else { "s" }
+            ),
+        ),
         ("picture", format!("{}, {} x {}", printable(name), picture.width, picture.height)),
         ("load", format!("{:.1} ms, first answer {:.1} ms later", report.load, report.first)),
         ("memory", report.peak_memory_mib.map_or_else(unknown, |mib| format!("{mib:.0} MiB at most"))),

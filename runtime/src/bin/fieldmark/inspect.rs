@@ -49,7 +49,7 @@ struct Maps {
 /// # Errors
 /// A refused model, and a report that cannot be written.
 pub fn run(args: &InspectArgs) -> anyhow::Result<Exit> {
-    let engine = load(&args.model, PrecisionArg::Auto)?;
+    let engine = load(&args.model, PrecisionArg::Auto, None)?;
     let model = args.model.display().to_string();
     let bytes = fs::metadata(&args.model).with_context(|| model.clone())?.len();
     let report = report(model, bytes, &engine);

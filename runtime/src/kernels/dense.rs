@@ -1,0 +1,361 @@
+//! The dense convolution: a matrix product whose left rows are pixels, read where they lie.
+//!
+//! A tile is `M` pixels by `NV` vectors of output channels, kept in registers. For every tap of the window and
+//! every input channel it takes one row of weights (`NV` vectors) and one float of each pixel. There is no
+//! im2col: each tap of a pixel is a pointer to that pixel's channels, or to zeros outside of the picture
+//! (the indirect convolution of Dukhan, 2019).
+
+use alloc::vec::Vec;
+use core::ptr;
+
+use super::memory::Floats;
+use super::simd::{Kernel, Simd};
+use super::window::Window;
+
+/// The most pixels of a tile.
+const MOST_PIXELS: usize = 12;
+
+/// The most taps that have pointers of their own: a window of 7 x 7.
+pub(super) const MOST_TAPS: usize = 49;
+
+/// Pixels that a task reads should stay in the second-level cache beside a block of weights.
+const READ_BYTES: usize = 192 << 10;
+
+/// What a column block covers: `vectors` from `first` on, its weights at `offset` in the packed ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Block {
+    first: usize,
+    vectors: usize,
+    offset: usize,
+}
+
+/// Weights `[depth, columns]` in blocks of a few vectors, each block row after row.
+#[derive(Debug)]
+pub(super) struct Packed {
+    floats: Floats,
+    blocks: Vec<Block>,
+    depth: usize,
+}
+
+impl Packed {
+    /// Of `weight(row, column)`; columns are filled up to whole vectors with zeros.
+    pub(super) fn new<S: Simd>(depth: usize, columns: usize, weight: impl Fn(usize, usize) -> f32) -> Packed {
+        let lanes = S::LANES;
+        let blocks = blocks(columns.div_ceil(lanes), S::TILES.len(), depth * lanes);
+        let mut floats = Floats::zeros(columns.div_ceil(lanes) * lanes * depth);
+        let values = floats.as_mut_slice();
+        for block in &blocks {
+            let width = block.vectors * lanes;
+            let first = block.first * lanes;
+            let filled = width.min(columns - first);
+            for row in 0..depth {
+                let to = &mut values[block.offset + row * width..][..filled];
+                to.iter_mut().enumerate().for_each(|(j, value)| *value = weight(row, first + j));
+            }
+        }
+        Packed { floats, blocks, depth }
+    }
+
+    /// Column blocks.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+}
+
+/// As few blocks as `most` vectors allow, of widths as even as can be.
+fn blocks(vectors: usize, most: usize, floats_a_vector: usize) -> Vec<Block> {
+    let count = vectors.div_ceil(most);
+    let mut first = 0;
+    (0..count)
+        .map(|at| {
+            let width = vectors / count + usize::from(at < vectors % count);
+            let block = Block { first, vectors: width, offset: first * floats_a_vector };
+            first += width;
+            block
+        })
+        .collect()
+}
+
+/// Where a product's rows are read, and where its results go.
+pub(super) struct Target {
+    /// First float of the first pixel's result.
+    pub(super) out: *mut f32,
+    /// Added before the clamp; the same shape as `out`; or null.
+    pub(super) residual: *const f32,
+    /// Floats from one pixel's result to the next.
+    pub(super) stride: usize,
+    pub(super) low: f32,
+    pub(super) high: f32,
+}
+
+/// Pixels times weights: `out[i] = clamp(bias + sum over taps of pixel(i, tap) x weights[tap] + residual[i])` for the
+/// pixels `from..to` and the column blocks `first..last` of `weights`.
+///
+/// `pixel` gives the pointer to the `depth` input channels of a tap of a pixel.
+///
+/// # Safety
+/// The pointers that `pixel` gives are good for `depth` floats; `bias` and `target` for all pixels and columns
+/// that are asked for, in whole vectors.
+#[inline(always)]
+pub(super) unsafe fn product<S: Simd>(
+    weights: &Packed,
+    taps: usize,
+    bias: *const f32,
+    (from, to): (usize, usize),
+    (first, last): (usize, usize),
+    target: &Target,
+    pixel: impl Fn(usize, usize) -> *const f32,
+) {
+    let depth = weights.depth / taps;
+    let mut table = [[ptr::null(); MOST_PIXELS]; MOST_TAPS];
+    for block in &weights.blocks[first..last] {
+        let height = even(to - from, S::TILES[block.vectors - 1]);
+        let column = block.first * S::LANES;
+        let mut at = from;
+        while at < to {
+            let rows = height.min(to - at);
+            for (tap, pointers) in table.iter_mut().enumerate().take(taps) {
+                for (i, pointer) in pointers.iter_mut().enumerate().take(height) {
+                    *pointer = pixel(at + i.min(rows - 1), tap);
+                }
+            }
+            let start = at * target.stride + column;
+            // Safety: the caller's promise; rows beyond the last one are read again and not written.
+            unsafe {
+                let tile = Tile {
+                    pixels: &table[..taps],
+                    depth,
+                    weights: weights.floats.as_ptr().add(block.offset),
+                    bias: bias.add(column),
+                    residual: if target.residual.is_null() {
+                        ptr::null()
+                    } else {
+                        target.residual.add(start)
+                    },
+                    out: target.out.add(start),
+                    stride: target.stride,
+                    rows,
+                    low: target.low,
+                    high: target.high,
+                };
+                tile.dispatch::<S>(height, block.vectors);
+            }
+            at += rows;
+        }
+    }
+}
+
+/// The height of tiles, at most `most`, that leaves the last one of `pixels` as full as the others.
+fn even(pixels: usize, most: usize) -> usize {
+    pixels.div_ceil(pixels.div_ceil(most).max(1)).max(1)
+}
+
+struct Tile<'a> {
+    pixels: &'a [[*const f32; MOST_PIXELS]],
+    depth: usize,
+    weights: *const f32,
+    bias: *const f32,
+    residual: *const f32,
+    out: *mut f32,
+    stride: usize,
+    /// Of the tile's pixels, those that are written.
+    rows: usize,
+    low: f32,
+    high: f32,
+}
+
+struct Sized<'a, const M: usize, const NV: usize>(Tile<'a>);
+
+impl Tile<'_> {
+    /// # Safety
+    /// As [`product`]; `height` and `vectors` are ones that [`Simd::TILES`] allows.
+    #[inline(always)]
+    unsafe fn dispatch<S: Simd>(self, height: usize, vectors: usize) {
+        macro_rules! enter {
+            ($vectors:literal: $($height:literal)*) => {
+                match height {
+                    $($height => unsafe { S::enter(Sized::<$height, $vectors>(self)) },)*
+                    _ => unreachable!("a tile of {height} pixels"),
+                }
+            };
+        }
+        match vectors {
+            1 => enter!(1: 1 2 3 4 5 6 7 8 9 10 11 12),
+            2 if S::TILES[1] == 12 => enter!(2: 1 2 3 4 5 6 7 8 9 10 11 12),
+            2 => enter!(2: 1 2 3 4 5 6),
+            3 if S::TILES.len() > 2 => enter!(3: 1 2 3 4 5 6 7 8),
+            4 if S::TILES.len() > 2 => enter!(4: 1 2 3 4 5 6),
+            _ => unreachable!("a tile of {vectors} vectors"),
+        }
+    }
+}
+
+impl<const M: usize, const NV: usize> Kernel for Sized<'_, M, NV> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let tile = self.0;
+        // Safety: the promise of `product`; the arrays are of the tile's own size.
+        unsafe {
+            let mut sums = [[S::splat(0.0); NV]; M];
+            for j in 0..NV {
+                let bias = S::load(tile.bias.add(j * S::LANES));
+                for row in &mut sums {
+                    row[j] = bias;
+                }
+            }
+            let mut weights = tile.weights;
+            for pointers in tile.pixels {
+                let mut pixels = [ptr::null::<f32>(); M];
+                pixels.copy_from_slice(&pointers[..M]);
+                for k in 0..tile.depth {
+                    let mut w = [S::splat(0.0); NV];
+                    for (j, w) in w.iter_mut().enumerate() {
+                        *w = S::load(weights.add(j * S::LANES));
+                    }
+                    for i in 0..M {
+                        let x = S::splat(*pixels[i].add(k));
+                        for j in 0..NV {
+                            sums[i][j] = S::fma(x, w[j], sums[i][j]);
+                        }
+                    }
+                    weights = weights.add(NV * S::LANES);
+                }
+            }
+            let (low, high) = (S::splat(tile.low), S::splat(tile.high));
+            for (i, sums) in sums.into_iter().enumerate() {
+                if i < tile.rows {
+                    for (j, mut sum) in sums.into_iter().enumerate() {
+                        let at = i * tile.stride + j * S::LANES;
+                        if !tile.residual.is_null() {
+                            sum = S::add(sum, S::load(tile.residual.add(at)));
+                        }
+                        S::store(tile.out.add(at), S::at_most(S::at_least(sum, low), high));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A dense convolution, ready to run.
+#[derive(Debug)]
+pub(super) struct Dense {
+    window: Window,
+    weights: Packed,
+    bias: Floats,
+    low: f32,
+    high: f32,
+    /// Where the pixels outside of the picture are read.
+    zeros: Floats,
+    /// The picture is narrow and lies in a border of zeros: a tap is a whole row of the window.
+    bordered: bool,
+    taps: usize,
+    /// Pixels, and column blocks, of one task.
+    task: [usize; 2],
+}
+
+impl Dense {
+    /// `weights` are `[out, in, height, width]`. With `bordered` the input lies in a border of zeros as wide as the
+    /// padding, without gaps between pixels.
+    pub(super) fn new<S: Simd>(
+        window: Window,
+        weights: &[f32],
+        bias: &[f32],
+        clamp: [f32; 2],
+        bordered: bool,
+        threads: usize,
+    ) -> Dense {
+        let Window { kernel: [kh, kw], input, output, .. } = window;
+        let channels = input.channels;
+        let area = kh * kw;
+        let packed = Packed::new::<S>(area * channels, output.channels, |row, column| {
+            let (tap, channel) = (row / channels, row % channels);
+            weights[(column * channels + channel) * area + tap]
+        });
+        let taps = if bordered { kh } else { area };
+        let mut padded = Floats::zeros(output.channels.next_multiple_of(S::LANES));
+        padded.as_mut_slice()[..output.channels].copy_from_slice(bias);
+        let task = task_size(&window, &packed, threads);
+        Dense {
+            window,
+            weights: packed,
+            bias: padded,
+            low: clamp[0],
+            high: clamp[1],
+            zeros: Floats::zeros(channels),
+            bordered,
+            taps,
+            task,
+        }
+    }
+
+    pub(super) fn tasks(&self) -> usize {
+        let [pixels, blocks] = self.task;
+        self.window.output.pixels().div_ceil(pixels) * self.weights.blocks.len().div_ceil(blocks)
+    }
+
+    /// # Safety
+    /// `x`, `residual` (or null) and `out` are the buffers that the window names.
+    #[inline(always)]
+    pub(super) unsafe fn task<S: Simd>(
+        &self,
+        x: *const f32,
+        residual: *const f32,
+        out: *mut f32,
+        task: usize,
+    ) {
+        let Window { output, input, stride, before, dilation, kernel } = self.window;
+        let [pixels, blocks] = self.task;
+        let across = output.pixels().div_ceil(pixels);
+        let (group, part) = (task / across, task % across);
+        let rows = (part * pixels, ((part + 1) * pixels).min(output.pixels()));
+        let columns = (group * blocks, ((group + 1) * blocks).min(self.weights.blocks.len()));
+        let target = Target { out, residual, stride: output.stride, low: self.low, high: self.high };
+        let bias = self.bias.as_ptr();
+        // Safety: the window's pixels are inside of the buffer, or read from `zeros`.
+        unsafe {
+            if self.bordered {
+                let line = self.window.bordered_width() * input.channels;
+                let pixel = |pixel: usize, tap: usize| {
+                    let (y, x0) = (pixel / output.width, pixel % output.width);
+                    x.add((y * stride[0] + tap * dilation[0]) * line + x0 * stride[1] * input.channels)
+                };
+                product::<S>(&self.weights, self.taps, bias, rows, columns, &target, pixel);
+            } else if self.window.is_pointwise() {
+                let pixel = |pixel: usize, _| x.add(pixel * input.stride);
+                product::<S>(&self.weights, 1, bias, rows, columns, &target, pixel);
+            } else {
+                let zeros = self.zeros.as_ptr();
+                let pixel = |pixel: usize, tap: usize| {
+                    let (y, x0) = (pixel / output.width, pixel % output.width);
+                    let (ky, kx) = (tap / kernel[1], tap % kernel[1]);
+                    // Rows and columns before the first wrap to huge numbers.
+                    let row = (y * stride[0] + ky * dilation[0]).wrapping_sub(before[0]);
+                    let column = (x0 * stride[1] + kx * dilation[1]).wrapping_sub(before[1]);
+                    if row < input.height && column < input.width {
+                        x.add((row * input.width + column) * input.stride)
+                    } else {
+                        zeros
+                    }
+                };
+                product::<S>(&self.weights, self.taps, bias, rows, columns, &target, pixel);
+            }
+        }
+    }
+}
+
+/// Pixels and column blocks of one task: what it reads stays in the cache, and every thread gets a few tasks.
+fn task_size(window: &Window, weights: &Packed, threads: usize) -> [usize; 2] {
+    let (pixels, blocks) = (window.output.pixels(), weights.blocks.len());
+    // Neighbouring windows share most of what they read.
+    let shared = (window.stride[0] * window.stride[1]).min(window.kernel[0] * window.kernel[1]);
+    let bytes = 4 * window.input.channels * shared;
+    let mut size = (READ_BYTES / bytes.max(1)).clamp(MOST_PIXELS, pixels.max(MOST_PIXELS));
+    if threads == 1 {
+        return [size, blocks];
+    }
+    let tasks = 4 * threads;
+    size = size.min(pixels.div_ceil(tasks).next_multiple_of(MOST_PIXELS));
+    let groups = tasks.div_ceil(pixels.div_ceil(size)).min(blocks);
+    [size, blocks.div_ceil(groups)]
+}

@@ -1,0 +1,195 @@
+//! Vectors of floats: one trait, and one type for each instruction set.
+
+/// A piece of code that is compiled once for each instruction set.
+pub(super) trait Kernel {
+    /// Does the work. Has to be `#[inline(always)]`, or it is compiled for the baseline processor.
+    ///
+    /// # Safety
+    /// The kernel's own contract about its pointers.
+    unsafe fn run<S: Simd>(self);
+}
+
+/// Vectors of [`Simd::LANES`] floats.
+///
+/// # Safety of all functions
+/// The processor has the instruction set; pointers are good for `LANES` floats and need no alignment.
+pub(super) trait Simd: Copy {
+    /// Floats in a vector.
+    const LANES: usize;
+    /// Pixels of a dense tile that is 1, 2, 3, .. vectors wide: as many as leave the accumulators, the weights and
+    /// one value of the picture in registers.
+    const TILES: &'static [usize];
+    type V: Copy;
+
+    unsafe fn load(at: *const f32) -> Self::V;
+    unsafe fn store(at: *mut f32, v: Self::V);
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The larger one; what is not a number in `v` stays.
+    unsafe fn at_least(v: Self::V, low: Self::V) -> Self::V;
+    /// The smaller one; what is not a number in `v` stays.
+    unsafe fn at_most(v: Self::V, high: Self::V) -> Self::V;
+    /// Runs the kernel with the instruction set switched on.
+    unsafe fn enter<K: Kernel>(kernel: K);
+}
+
+/// Implements [`Simd`] by intrinsics that all have the same form.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! simd {
+    ($(#[$doc:meta])* $name:ident, $features:literal, $v:ty, $lanes:literal, $tiles:expr,
+     $load:ident $store:ident $splat:ident $add:ident $sub:ident $mul:ident,
+     $fma:expr, $at_least:expr, $at_most:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub(in crate::kernels) struct $name;
+
+        // Safety of all blocks below: what the trait demands of its callers.
+        impl Simd for $name {
+            const LANES: usize = $lanes;
+            const TILES: &'static [usize] = &$tiles;
+            type V = $v;
+
+            #[inline(always)]
+            unsafe fn load(at: *const f32) -> $v {
+                unsafe { $load(at) }
+            }
+            #[inline(always)]
+            unsafe fn store(at: *mut f32, v: $v) {
+                unsafe { $store(at, v) }
+            }
+            #[inline(always)]
+            unsafe fn splat(x: f32) -> $v {
+                unsafe { $splat(x) }
+            }
+            #[inline(always)]
+            unsafe fn add(a: $v, b: $v) -> $v {
+                unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn sub(a: $v, b: $v) -> $v {
+                unsafe { $sub(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn mul(a: $v, b: $v) -> $v {
+                unsafe { $mul(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn fma(a: $v, b: $v, c: $v) -> $v {
+                unsafe { $fma(a, b, c) }
+            }
+            #[inline(always)]
+            unsafe fn at_least(v: $v, low: $v) -> $v {
+                unsafe { $at_least(low, v) }
+            }
+            #[inline(always)]
+            unsafe fn at_most(v: $v, high: $v) -> $v {
+                unsafe { $at_most(high, v) }
+            }
+            #[inline(never)]
+            #[target_feature(enable = $features)]
+            unsafe fn enter<K: Kernel>(kernel: K) {
+                unsafe { kernel.run::<$name>() }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use core::arch::x86_64::*;
+
+    use super::{Kernel, Simd};
+
+    // The minimum and maximum of x86 give their second operand where one is not a number.
+    simd!(
+        /// 16 floats, 32 registers.
+        Avx512, "avx512f,avx2,fma", __m512, 16, [12, 12, 8, 6],
+        _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps,
+        _mm512_fmadd_ps, _mm512_max_ps, _mm512_min_ps
+    );
+    simd!(
+        /// 8 floats, 16 registers.
+        Avx2, "avx2,fma", __m256, 8, [12, 6],
+        _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps,
+        _mm256_fmadd_ps, _mm256_max_ps, _mm256_min_ps
+    );
+}
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use core::arch::aarch64::*;
+
+    use super::{Kernel, Simd};
+
+    simd!(
+        /// 4 floats, 32 registers.
+        Neon, "neon", float32x4_t, 4, [12, 12, 8, 6],
+        vld1q_f32 vst1q_f32 vdupq_n_f32 vaddq_f32 vsubq_f32 vmulq_f32,
+        |a, b, c| vfmaq_f32(c, a, b), vmaxq_f32, vminq_f32
+    );
+}
+#[cfg(target_arch = "aarch64")]
+pub(super) use arm::Neon;
+
+/// 4 floats in whatever the compiler makes of them.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+#[inline(always)]
+fn each(f: impl Fn(usize) -> f32) -> [f32; 4] {
+    [f(0), f(1), f(2), f(3)]
+}
+
+// Safety of all blocks below: what the trait demands of its callers.
+impl Simd for Portable {
+    const LANES: usize = 4;
+    const TILES: &'static [usize] = &[8, 4];
+    type V = [f32; 4];
+
+    #[inline(always)]
+    unsafe fn load(at: *const f32) -> [f32; 4] {
+        unsafe { at.cast::<[f32; 4]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(at: *mut f32, v: [f32; 4]) {
+        unsafe { at.cast::<[f32; 4]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> [f32; 4] {
+        [x; 4]
+    }
+    #[inline(always)]
+    unsafe fn add(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        each(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    unsafe fn sub(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        each(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    unsafe fn mul(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        each(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    unsafe fn fma(a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        each(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn at_least(v: [f32; 4], low: [f32; 4]) -> [f32; 4] {
+        each(|i| if v[i] < low[i] { low[i] } else { v[i] })
+    }
+    #[inline(always)]
+    unsafe fn at_most(v: [f32; 4], high: [f32; 4]) -> [f32; 4] {
+        each(|i| if v[i] > high[i] { high[i] } else { v[i] })
+    }
+    #[inline(never)]
+    unsafe fn enter<K: Kernel>(kernel: K) {
+        unsafe { kernel.run::<Portable>() }
+    }
+}

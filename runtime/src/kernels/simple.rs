@@ -1,0 +1,222 @@
+//! What is not a convolution: pooling, sums, and the way into and out of the layout of the kernels.
+
+use alloc::vec::Vec;
+
+use super::memory::Floats;
+use super::simd::Simd;
+use super::window::{Shape, Window};
+
+/// What a pool makes of its window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// The largest value; a window with something that is not a number may give either.
+    Max,
+    /// The mean of the taps inside of the picture.
+    Mean,
+    /// The sum of the taps over the area of the window, padding included.
+    MeanWithPadding,
+}
+
+/// Pooling.
+#[derive(Debug)]
+pub(super) struct Pooling {
+    pub(super) window: Window,
+    pub(super) reduction: Reduction,
+}
+
+impl Pooling {
+    /// Makes a row of the output.
+    ///
+    /// # Safety
+    /// `x` and `out` are the buffers that the window names.
+    #[inline(always)]
+    pub(super) unsafe fn task<S: Simd>(&self, x: *const f32, out: *mut f32, y: usize) {
+        let Window { input, output, kernel, stride, dilation, before } = self.window;
+        let max = self.reduction == Reduction::Max;
+        for place in 0..output.width {
+            for first in (0..output.stride).step_by(S::LANES) {
+                // Safety: rows and columns are checked.
+                unsafe {
+                    let mut sum = S::splat(if max { f32::NEG_INFINITY } else { 0.0 });
+                    let mut taps = 0;
+                    for ky in 0..kernel[0] {
+                        let row = (y * stride[0] + ky * dilation[0]).wrapping_sub(before[0]);
+                        if row >= input.height {
+                            continue;
+                        }
+                        for kx in 0..kernel[1] {
+                            let column = (place * stride[1] + kx * dilation[1]).wrapping_sub(before[1]);
+                            if column < input.width {
+                                let at = (row * input.width + column) * input.stride + first;
+                                let value = S::load(x.add(at));
+                                sum = if max { S::at_least(value, sum) } else { S::add(sum, value) };
+                                taps += 1;
+                            }
+                        }
+                    }
+                    let mean = match self.reduction {
+                        Reduction::Max => sum,
+                        Reduction::Mean => S::mul(sum, S::splat(1.0 / taps as f32)),
+                        Reduction::MeanWithPadding => {
+                            S::mul(sum, S::splat(1.0 / (kernel[0] * kernel[1]) as f32))
+                        }
+                    };
+                    S::store(out.add((y * output.width + place) * output.stride + first), mean);
+                }
+            }
+        }
+    }
+}
+
+/// `clamp((x + other) * scale + shift)`, scale and shift for each channel.
+#[derive(Debug)]
+pub(super) struct Affine {
+    pub(super) shape: Shape,
+    /// As many as the shape's stride.
+    pub(super) scale: Floats,
+    pub(super) shift: Floats,
+    pub(super) clamp: [f32; 2],
+}
+
+impl Affine {
+    pub(super) fn new(shape: Shape, scale: &[f32], shift: &[f32], clamp: [f32; 2]) -> Affine {
+        let padded = |values: &[f32]| {
+            let mut padded = Floats::zeros(shape.stride);
+            padded.as_mut_slice()[..values.len()].copy_from_slice(values);
+            padded
+        };
+        Affine { shape, scale: padded(scale), shift: padded(shift), clamp }
+    }
+
+    /// Makes a row.
+    ///
+    /// # Safety
+    /// `x`, `other` (or null) and `out` are of the shape.
+    #[inline(always)]
+    pub(super) unsafe fn task<S: Simd>(&self, x: *const f32, other: *const f32, out: *mut f32, y: usize) {
+        let stride = self.shape.stride;
+        for pixel in y * self.shape.width..(y + 1) * self.shape.width {
+            for first in (0..stride).step_by(S::LANES) {
+                // Safety: the pixel is inside, and its stride a number of whole vectors.
+                unsafe {
+                    let at = pixel * stride + first;
+                    let mut value = S::load(x.add(at));
+                    if !other.is_null() {
+                        value = S::add(value, S::load(other.add(at)));
+                    }
+                    let scale = S::load(self.scale.as_ptr().add(first));
+                    let value = S::fma(value, scale, S::load(self.shift.as_ptr().add(first)));
+                    let [low, high] = self.clamp.map(|bound| S::splat(bound));
+                    S::store(out.add(at), S::at_most(S::at_least(value, low), high));
+                }
+            }
+        }
+    }
+}
+
+/// Where a network's input lies.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// `[channels, height, width]`.
+    Planes(&'a [f32]),
+    /// `[height, width, channels]`, 0..=255.
+    Bytes(&'a [u8]),
+}
+
+impl Source<'_> {
+    /// Values in all.
+    pub fn len(&self) -> usize {
+        match self {
+            Source::Planes(values) => values.len(),
+            Source::Bytes(values) => values.len(),
+        }
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Takes an input into a buffer of pixels, in a border of zeros.
+#[derive(Debug)]
+pub(super) struct Import {
+    pub(super) input: usize,
+    /// Without the border.
+    pub(super) shape: Shape,
+    /// Rows above and columns left.
+    pub(super) before: [usize; 2],
+    /// With the border.
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) scale: Vec<f32>,
+    pub(super) shift: Vec<f32>,
+}
+
+impl Import {
+    /// Makes a row of the bordered picture.
+    ///
+    /// # Safety
+    /// `source` has all pixels of the shape, `out` all of the bordered picture.
+    #[inline(always)]
+    pub(super) unsafe fn task(&self, source: Source<'_>, out: *mut f32, y: usize) {
+        let Shape { channels, height, width, stride } = self.shape;
+        // Safety: a row of the bordered picture.
+        let line =
+            unsafe { core::slice::from_raw_parts_mut(out.add(y * self.width * stride), self.width * stride) };
+        let row = y.wrapping_sub(self.before[0]);
+        if row >= height {
+            line.fill(0.0);
+            return;
+        }
+        let (left, rest) = line.split_at_mut(self.before[1] * stride);
+        let (middle, right) = rest.split_at_mut(width * stride);
+        left.fill(0.0);
+        right.fill(0.0);
+        if stride != channels {
+            middle.fill(0.0);
+        }
+        match source {
+            Source::Bytes(bytes) if (stride, channels) == (3, 3) => {
+                let bytes = &bytes[row * width * 3..][..width * 3];
+                let [scale, shift] = [&self.scale, &self.shift].map(|v| [v[0], v[1], v[2]]);
+                for (to, from) in middle.as_chunks_mut::<3>().0.iter_mut().zip(bytes.as_chunks::<3>().0) {
+                    for i in 0..3 {
+                        to[i] = f32::from(from[i]) * scale[i] + shift[i];
+                    }
+                }
+            }
+            Source::Bytes(bytes) => {
+                let bytes = &bytes[row * width * channels..][..width * channels];
+                for (to, from) in middle.chunks_exact_mut(stride).zip(bytes.chunks_exact(channels)) {
+                    for (i, byte) in from.iter().enumerate() {
+                        to[i] = f32::from(*byte) * self.scale[i] + self.shift[i];
+                    }
+                }
+            }
+            Source::Planes(values) => {
+                for channel in 0..channels {
+                    let (scale, shift) = (self.scale[channel], self.shift[channel]);
+                    let plane = &values[(channel * height + row) * width..][..width];
+                    for (x, value) in plane.iter().enumerate() {
+                        middle[x * stride + channel] = value * scale + shift;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Gives channels `from..to` back as planes.
+///
+/// # Safety
+/// `x` is of the shape; `out` has `[channels, height, width]` floats.
+#[inline(always)]
+pub(super) unsafe fn export(shape: Shape, x: *const f32, out: *mut f32, (from, to): (usize, usize)) {
+    for channel in from..to {
+        for pixel in 0..shape.pixels() {
+            // Safety: inside of both.
+            unsafe { *out.add(channel * shape.pixels() + pixel) = *x.add(pixel * shape.stride + channel) }
+        }
+    }
+}

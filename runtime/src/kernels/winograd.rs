@@ -1,0 +1,341 @@
+//! The 3 x 3 convolution by Winograd's F(4x4, 3x3): 36 products for 16 results instead of 144.
+//!
+//! The picture is cut in tiles of 4 x 4 results. Each takes 6 x 6 values, transformed by `B`; for each of the 36
+//! places a matrix product over the channels joins them with the transformed weights; `A` takes 6 x 6 products to
+//! 4 x 4 results. `A`, `B` and `G` are those of Lavin and Gray (2016), section 4.2.
+
+use super::dense::{Packed, Target, product};
+use super::memory::Floats;
+use super::simd::Simd;
+use super::window::Window;
+
+/// Places of a transformed tile.
+const PLACES: usize = 36;
+
+/// Transformed values and products of one task stay in the second-level cache.
+const TASK_BYTES: usize = 512 << 10;
+
+/// Below, reading four times the weights costs more than the products saved.
+const LEAST_TILES: usize = 12;
+
+const G: [[f32; 3]; 6] = [
+    [0.25, 0.0, 0.0],
+    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+    [0.0, 0.0, 1.0],
+];
+
+/// A convolution by transformed tiles, ready to run.
+#[derive(Debug)]
+pub(super) struct Winograd {
+    window: Window,
+    /// One product for each place.
+    weights: alloc::vec::Vec<Packed>,
+    bias: Floats,
+    /// The bias of the products, and what is read outside of the picture.
+    zeros: Floats,
+    low: f32,
+    high: f32,
+    /// Tiles that are transformed together.
+    chunk: usize,
+    /// A task is a whole chunk; else chunks follow one another, and tasks are tiles or places of one.
+    apart: bool,
+    threads: usize,
+}
+
+/// The tile with its upper left result at `(4 * y, 4 * x)`.
+struct At {
+    y: usize,
+    x: usize,
+}
+
+impl Winograd {
+    /// Whether it is the cheaper way.
+    pub(super) fn suits(window: &Window) -> bool {
+        window.kernel == [3, 3]
+            && window.stride == [1, 1]
+            && window.dilation == [1, 1]
+            && window.input.channels >= 16
+            && window.output.channels >= 16
+            && tiles(window) >= LEAST_TILES
+    }
+
+    /// `weights` are `[out, in, 3, 3]`.
+    pub(super) fn new<S: Simd>(
+        window: Window,
+        weights: &[f32],
+        bias: &[f32],
+        clamp: [f32; 2],
+        threads: usize,
+    ) -> Winograd {
+        let (inputs, outputs) = (window.input.channels, window.output.channels);
+        // G g G', place by place.
+        let transformed = |place: usize, row: usize, column: usize| {
+            let (a, b) = (G[place / 6], G[place % 6]);
+            let g = &weights[(column * inputs + row) * 9..][..9];
+            (0..3).map(|i| a[i] * (0..3).map(|j| b[j] * g[3 * i + j]).sum::<f32>()).sum()
+        };
+        let weights = (0..PLACES)
+            .map(|place| Packed::new::<S>(inputs, outputs, |row, column| transformed(place, row, column)))
+            .collect();
+        let mut padded = Floats::zeros(window.output.stride);
+        padded.as_mut_slice()[..outputs].copy_from_slice(bias);
+        let all = tiles(&window);
+        let fitting = TASK_BYTES / (4 * PLACES * (window.input.stride + window.output.stride));
+        let chunk = (fitting.max(12) / 6 * 6).min(all);
+        let apart = threads == 1 || all.div_ceil(chunk) >= 3 * threads;
+        Winograd {
+            window,
+            weights,
+            bias: padded,
+            zeros: Floats::zeros(window.input.stride.max(window.output.stride)),
+            low: clamp[0],
+            high: clamp[1],
+            chunk,
+            apart,
+            threads,
+        }
+    }
+
+    fn chunks(&self) -> usize {
+        tiles(&self.window).div_ceil(self.chunk)
+    }
+
+    /// Floats of scratch for each thread if chunks are apart, else for all together.
+    pub(super) fn scratch(&self) -> usize {
+        PLACES * self.chunk * (self.window.input.stride + self.window.output.stride)
+    }
+
+    /// Chunks run on their own, with scratch for each thread.
+    pub(super) fn is_apart(&self) -> bool {
+        self.apart
+    }
+
+    /// Rounds of tasks; a round begins when the one before is done.
+    pub(super) fn rounds(&self) -> usize {
+        if self.apart { 1 } else { 3 * self.chunks() }
+    }
+
+    pub(super) fn tasks(&self, round: usize) -> usize {
+        match (self.apart, round % 3) {
+            (true, _) => self.chunks(),
+            (false, 1) => PLACES,
+            (false, _) => 4 * self.threads,
+        }
+    }
+
+    /// # Safety
+    /// `x`, `residual` (or null) and `out` are the buffers that the window names; `scratch` is as long as
+    /// [`Winograd::scratch`] says, and this task's alone if chunks are apart.
+    #[inline(always)]
+    pub(super) unsafe fn task<S: Simd>(
+        &self,
+        x: *const f32,
+        residual: *const f32,
+        out: *mut f32,
+        scratch: *mut f32,
+        (round, task): (usize, usize),
+    ) {
+        let all = tiles(&self.window);
+        let range = |chunk: usize| (chunk * self.chunk, ((chunk + 1) * self.chunk).min(all));
+        // Safety: the caller's promise; tiles are inside of the chunk.
+        unsafe {
+            let products = scratch.add(PLACES * self.chunk * self.window.input.stride);
+            if self.apart {
+                let (from, to) = range(task);
+                self.transform_all::<S>(x, scratch, from, (from, to));
+                (0..PLACES).for_each(|place| self.multiply::<S>(scratch, products, to - from, place));
+                self.results::<S>(products, residual, out, from, (from, to));
+                return;
+            }
+            let (from, to) = range(round / 3);
+            let share = (to - from).div_ceil(4 * self.threads);
+            let part = ((from + task * share).min(to), (from + (task + 1) * share).min(to));
+            match round % 3 {
+                0 => self.transform_all::<S>(x, scratch, from, part),
+                1 => self.multiply::<S>(scratch, products, to - from, task),
+                _ => self.results::<S>(products, residual, out, from, part),
+            }
+        }
+    }
+
+    fn at(&self, tile: usize) -> At {
+        let across = self.window.output.width.div_ceil(4);
+        At { y: tile / across, x: tile % across }
+    }
+
+    /// Transforms tiles `part` of the chunk that begins with tile `from`.
+    #[inline(always)]
+    unsafe fn transform_all<S: Simd>(
+        &self,
+        x: *const f32,
+        values: *mut f32,
+        from: usize,
+        part: (usize, usize),
+    ) {
+        for tile in part.0..part.1 {
+            // Safety: the caller's promise.
+            unsafe {
+                let to = values.add((tile - from) * self.window.input.stride);
+                self.transform::<S>(x, to, &self.at(tile));
+            }
+        }
+    }
+
+    /// `B' d B` of one tile.
+    #[inline(always)]
+    unsafe fn transform<S: Simd>(&self, x: *const f32, values: *mut f32, at: &At) {
+        let Window { input, before, .. } = self.window;
+        let apart = self.chunk * input.stride;
+        let mut pixels = [self.zeros.as_ptr(); PLACES];
+        for (place, pixel) in pixels.iter_mut().enumerate() {
+            let row = (4 * at.y + place / 6).wrapping_sub(before[0]);
+            let column = (4 * at.x + place % 6).wrapping_sub(before[1]);
+            if row < input.height && column < input.width {
+                // Safety: inside of the picture.
+                *pixel = unsafe { x.add((row * input.width + column) * input.stride) };
+            }
+        }
+        for first in (0..input.stride).step_by(S::LANES) {
+            // Safety: pixels and zeros have the stride's floats.
+            unsafe {
+                let mut half = [[S::splat(0.0); 6]; 6];
+                for column in 0..6 {
+                    let mut d = [S::splat(0.0); 6];
+                    for (row, d) in d.iter_mut().enumerate() {
+                        *d = S::load(pixels[6 * row + column].add(first));
+                    }
+                    for (half, value) in half.iter_mut().zip(b::<S>(d)) {
+                        half[column] = value;
+                    }
+                }
+                for (row, half) in half.into_iter().enumerate() {
+                    for (column, value) in b::<S>(half).into_iter().enumerate() {
+                        S::store(values.add((6 * row + column) * apart + first), value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The product of one place for the chunk's tiles.
+    #[inline(always)]
+    unsafe fn multiply<S: Simd>(&self, values: *const f32, products: *mut f32, tiles: usize, place: usize) {
+        let (input, output) = (self.window.input.stride, self.window.output.stride);
+        let weights = &self.weights[place];
+        // Safety: the place's part of both.
+        unsafe {
+            let values = values.add(place * self.chunk * input);
+            let target = Target {
+                out: products.add(place * self.chunk * output),
+                residual: core::ptr::null(),
+                stride: output,
+                low: f32::NEG_INFINITY,
+                high: f32::INFINITY,
+            };
+            let all = (0, weights.blocks());
+            product::<S>(weights, 1, self.zeros.as_ptr(), (0, tiles), all, &target, |tile, _| {
+                values.add(tile * input)
+            });
+        }
+    }
+
+    /// `A' m A` of tiles `part` of the chunk that begins with tile `from`, with bias, residual and clamp.
+    #[inline(always)]
+    unsafe fn results<S: Simd>(
+        &self,
+        products: *const f32,
+        residual: *const f32,
+        out: *mut f32,
+        from: usize,
+        part: (usize, usize),
+    ) {
+        let output = self.window.output;
+        let apart = self.chunk * output.stride;
+        for tile in part.0..part.1 {
+            let at = self.at(tile);
+            let rows = (output.height - 4 * at.y).min(4);
+            let columns = (output.width - 4 * at.x).min(4);
+            // Safety: places of the chunk are read, pixels of the output written.
+            unsafe {
+                let products = products.add((tile - from) * output.stride);
+                let (low, high) = (S::splat(self.low), S::splat(self.high));
+                for first in (0..output.stride).step_by(S::LANES) {
+                    let mut half = [[S::splat(0.0); 6]; 4];
+                    for column in 0..6 {
+                        let mut m = [S::splat(0.0); 6];
+                        for (row, m) in m.iter_mut().enumerate() {
+                            *m = S::load(products.add((6 * row + column) * apart + first));
+                        }
+                        for (half, value) in half.iter_mut().zip(a::<S>(m)) {
+                            half[column] = value;
+                        }
+                    }
+                    let bias = S::load(self.bias.as_ptr().add(first));
+                    for (row, half) in half.into_iter().enumerate() {
+                        if row >= rows {
+                            break;
+                        }
+                        for (column, value) in a::<S>(half).into_iter().enumerate() {
+                            if column >= columns {
+                                break;
+                            }
+                            let pixel = (4 * at.y + row) * output.width + 4 * at.x + column;
+                            let to = pixel * output.stride + first;
+                            let mut sum = S::add(value, bias);
+                            if !residual.is_null() {
+                                sum = S::add(sum, S::load(residual.add(to)));
+                            }
+                            S::store(out.add(to), S::at_most(S::at_least(sum, low), high));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn tiles(window: &Window) -> usize {
+    window.output.height.div_ceil(4) * window.output.width.div_ceil(4)
+}
+
+/// One side of `B' d B`.
+#[inline(always)]
+unsafe fn b<S: Simd>(d: [S::V; 6]) -> [S::V; 6] {
+    // Safety: the caller's promise.
+    unsafe {
+        let (four, five) = (S::splat(-4.0), S::splat(-5.0));
+        let t0 = S::fma(four, d[2], d[4]);
+        let t1 = S::fma(four, d[1], d[3]);
+        let t2 = S::sub(d[4], d[2]);
+        let t3 = S::sub(d[3], d[1]);
+        let two_t3 = S::add(t3, t3);
+        let plus_four = S::splat(4.0);
+        [
+            S::fma(plus_four, d[0], S::fma(five, d[2], d[4])),
+            S::add(t0, t1),
+            S::sub(t0, t1),
+            S::add(t2, two_t3),
+            S::sub(t2, two_t3),
+            S::fma(plus_four, d[1], S::fma(five, d[3], d[5])),
+        ]
+    }
+}
+
+/// One side of `A' m A`.
+#[inline(always)]
+unsafe fn a<S: Simd>(m: [S::V; 6]) -> [S::V; 4] {
+    // Safety: the caller's promise.
+    unsafe {
+        let (s1, d1) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+        let (s2, d2) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
+        [
+            S::add(S::add(m[0], s1), s2),
+            S::fma(S::splat(2.0), d2, d1),
+            S::fma(S::splat(4.0), s2, s1),
+            S::add(S::fma(S::splat(8.0), d2, d1), m[5]),
+        ]
+    }
+}
