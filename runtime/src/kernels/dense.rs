@@ -18,6 +18,9 @@ const MOST_PIXELS: usize = 12;
 /// The most taps that have pointers of their own: a window of 7 x 7.
 pub(super) const MOST_TAPS: usize = 49;
 
+/// Rows of weights that are asked for before they are used: they come from the second-level cache or further.
+const AHEAD: usize = 8;
+
 /// Pixels that a task reads should stay in the second-level cache beside a block of weights.
 const READ_BYTES: usize = 192 << 10;
 
@@ -211,6 +214,7 @@ impl<const M: usize, const NV: usize> Kernel for Sized<'_, M, NV> {
                     let mut w = [S::splat(0.0); NV];
                     for (j, w) in w.iter_mut().enumerate() {
                         *w = S::load(weights.add(j * S::LANES));
+                        S::prefetch(weights.wrapping_add((AHEAD * NV + j) * S::LANES));
                     }
                     for i in 0..M {
                         let x = S::splat(*pixels[i].add(k));

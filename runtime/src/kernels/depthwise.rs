@@ -1,14 +1,15 @@
 //! The depthwise convolution: every channel has a window of its own.
 //!
-//! A vector is a few channels of one pixel. Four neighbours of a row are made at once, so that what their windows
-//! share is read once.
+//! A vector is a few channels of one pixel. Some neighbours of a row are made at once, so that what their windows share
+//! is read once, and their weights, too. Where the pixels lie is looked up once for all channels; those outside of
+//! the picture are read from zeros.
 
 use super::memory::Floats;
 use super::simd::Simd;
 use super::window::Window;
 
-/// Places made at once.
-const ACROSS: usize = 4;
+/// The most columns that a group of neighbours reads: seven places of 5 taps, two columns apart.
+const MOST_COLUMNS: usize = 6 * 2 + 5;
 
 /// A depthwise convolution, ready to run.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Depthwise {
     /// `[channels / LANES, taps, LANES]`.
     weights: Floats,
     bias: Floats,
+    /// Where the pixels outside of the picture are read.
+    zeros: Floats,
     low: f32,
     high: f32,
     rows: usize,
@@ -48,6 +51,7 @@ impl Depthwise {
             window,
             weights: packed,
             bias: padded_bias,
+            zeros: Floats::zeros(padded),
             low: clamp[0],
             high: clamp[1],
             rows: window.output.height.div_ceil(tasks),
@@ -71,14 +75,15 @@ impl Depthwise {
         let rows = task * self.rows..((task + 1) * self.rows).min(self.window.output.height);
         let Window { kernel, stride, dilation, .. } = self.window;
         for y in rows {
+            let row = Row { x, residual, out, y };
             // Safety: the caller's promise.
             unsafe {
                 match (kernel, stride, dilation) {
-                    ([3, 3], [1, 1], [1, 1]) => self.row::<S, 3, 1>(x, residual, out, y),
-                    ([3, 3], [2, 2], [1, 1]) => self.row::<S, 3, 2>(x, residual, out, y),
-                    ([5, 5], [1, 1], [1, 1]) => self.row::<S, 5, 1>(x, residual, out, y),
-                    ([5, 5], [2, 2], [1, 1]) => self.row::<S, 5, 2>(x, residual, out, y),
-                    _ => self.any_row::<S>(x, residual, out, y),
+                    ([3, 3], [1, 1], [1, 1]) => self.row::<S, 3, 1>(&row),
+                    ([3, 3], [2, 2], [1, 1]) => self.row::<S, 3, 2>(&row),
+                    ([5, 5], [1, 1], [1, 1]) => self.row::<S, 5, 1>(&row),
+                    ([5, 5], [2, 2], [1, 1]) => self.row::<S, 5, 2>(&row),
+                    _ => (0..self.window.output.width).for_each(|place| self.any::<S>(&row, place)),
                 }
             }
         }
@@ -86,139 +91,118 @@ impl Depthwise {
 
     /// A row of windows of `K x K` at stride `T`.
     #[inline(always)]
-    unsafe fn row<S: Simd, const K: usize, const T: usize>(
-        &self,
-        x: *const f32,
-        residual: *const f32,
-        out: *mut f32,
-        y: usize,
-    ) {
-        let Window { input, output, before, .. } = self.window;
-        // Places whose windows are inside from side to side.
-        let inside = before[1].div_ceil(T)..=(input.width + before[1]).saturating_sub(K) / T;
-        let fits = input.width + before[1] >= K;
-        for first in (0..output.stride).step_by(S::LANES) {
-            let mut place = 0;
-            while place < output.width {
-                // Safety: four places from an inside one to an inside one read inside; `few` checks each.
-                unsafe {
-                    if fits
-                        && inside.contains(&place)
-                        && inside.contains(&(place + ACROSS - 1))
-                        && place + ACROSS <= output.width
-                    {
-                        self.four::<S, K, T>(x, residual, out, y, place, first);
-                        place += ACROSS;
-                    } else {
-                        self.one::<S>(x, residual, out, (y, place), first);
-                        place += 1;
-                    }
+    unsafe fn row<S: Simd, const K: usize, const T: usize>(&self, row: &Row) {
+        let mut place = 0;
+        while place < self.window.output.width {
+            // Safety: the caller's promise; so many places are left.
+            unsafe {
+                place += match self.window.output.width - place {
+                    7.. => self.group::<S, K, T, 7>(row, place),
+                    4.. => self.group::<S, K, T, 4>(row, place),
+                    2.. => self.group::<S, K, T, 2>(row, place),
+                    _ => self.group::<S, K, T, 1>(row, place),
                 }
             }
         }
     }
 
+    /// `X` neighbours from `place` on; how many that is.
     #[inline(always)]
-    unsafe fn four<S: Simd, const K: usize, const T: usize>(
+    unsafe fn group<S: Simd, const K: usize, const T: usize, const X: usize>(
         &self,
-        x: *const f32,
-        residual: *const f32,
-        out: *mut f32,
-        y: usize,
+        row: &Row,
         place: usize,
-        first: usize,
-    ) {
-        let Window { input, before, .. } = self.window;
-        // Safety: the caller has checked the columns; rows are checked here.
-        unsafe {
-            let mut sums = [S::load(self.bias.as_ptr().add(first)); ACROSS];
-            let weights = self.weights.as_ptr().add(first * K * K);
-            for ky in 0..K {
-                let row = (y * T + ky).wrapping_sub(before[0]);
-                if row >= input.height {
-                    continue;
+    ) -> usize {
+        let input = self.window.input;
+        let columns = (X - 1) * T + K;
+        let mut pixels = [[self.zeros.as_ptr(); MOST_COLUMNS]; K];
+        for (ky, pixels) in pixels.iter_mut().enumerate() {
+            for (at, pixel) in pixels.iter_mut().enumerate().take(columns) {
+                if let Some(offset) = self.offset(row.y * T + ky, place * T + at) {
+                    // Safety: inside of the picture.
+                    *pixel = unsafe { row.x.add(offset) };
                 }
-                let column = place * T - before[1];
-                let line = x.add((row * input.width + column) * input.stride + first);
-                let mut w = [S::splat(0.0); K];
-                for (kx, w) in w.iter_mut().enumerate() {
-                    *w = S::load(weights.add((ky * K + kx) * S::LANES));
-                }
-                for at in 0..(ACROSS - 1) * T + K {
-                    let value = S::load(line.add(at * input.stride));
-                    for (i, sum) in sums.iter_mut().enumerate() {
-                        if at >= i * T && at - i * T < K {
-                            *sum = S::fma(value, w[at - i * T], *sum);
+            }
+        }
+        for first in (0..input.stride).step_by(S::LANES) {
+            // Safety: pixels and zeros have the stride's floats.
+            unsafe {
+                let mut sums = [S::load(self.bias.as_ptr().add(first)); X];
+                let weights = self.weights.as_ptr().add(first * K * K);
+                for (ky, pixels) in pixels.iter().enumerate() {
+                    let mut w = [S::splat(0.0); K];
+                    for (kx, w) in w.iter_mut().enumerate() {
+                        *w = S::load(weights.add((ky * K + kx) * S::LANES));
+                    }
+                    for (at, pixel) in pixels.iter().enumerate().take(columns) {
+                        let value = S::load(pixel.add(first));
+                        for (i, sum) in sums.iter_mut().enumerate() {
+                            if at >= i * T && at - i * T < K {
+                                *sum = S::fma(value, w[at - i * T], *sum);
+                            }
                         }
                     }
                 }
-            }
-            for (i, sum) in sums.into_iter().enumerate() {
-                self.write::<S>(sum, residual, out, (y, place + i), first);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn any_row<S: Simd>(&self, x: *const f32, residual: *const f32, out: *mut f32, y: usize) {
-        for first in (0..self.window.output.stride).step_by(S::LANES) {
-            for place in 0..self.window.output.width {
-                // Safety: the caller's promise.
-                unsafe { self.one::<S>(x, residual, out, (y, place), first) }
-            }
-        }
-    }
-
-    /// One place; taps outside of the picture are left out.
-    #[inline(always)]
-    unsafe fn one<S: Simd>(
-        &self,
-        x: *const f32,
-        residual: *const f32,
-        out: *mut f32,
-        (y, place): (usize, usize),
-        first: usize,
-    ) {
-        let Window { input, kernel: [kh, kw], stride, dilation, before, .. } = self.window;
-        // Safety: rows and columns are checked.
-        unsafe {
-            let mut sum = S::load(self.bias.as_ptr().add(first));
-            let weights = self.weights.as_ptr().add(first * kh * kw);
-            for ky in 0..kh {
-                let row = (y * stride[0] + ky * dilation[0]).wrapping_sub(before[0]);
-                if row >= input.height {
-                    continue;
+                for (i, sum) in sums.into_iter().enumerate() {
+                    self.write::<S>(sum, row, place + i, first);
                 }
-                for kx in 0..kw {
-                    let column = (place * stride[1] + kx * dilation[1]).wrapping_sub(before[1]);
-                    if column < input.width {
-                        let value = S::load(x.add((row * input.width + column) * input.stride + first));
-                        sum = S::fma(value, S::load(weights.add((ky * kw + kx) * S::LANES)), sum);
+            }
+        }
+        X
+    }
+
+    /// One place of any window.
+    #[inline(always)]
+    unsafe fn any<S: Simd>(&self, row: &Row, place: usize) {
+        let Window { input, kernel: [kh, kw], stride, dilation, .. } = self.window;
+        for first in (0..input.stride).step_by(S::LANES) {
+            // Safety: offsets are inside of the picture.
+            unsafe {
+                let mut sum = S::load(self.bias.as_ptr().add(first));
+                let weights = self.weights.as_ptr().add(first * kh * kw);
+                for ky in 0..kh {
+                    for kx in 0..kw {
+                        let (line, column) =
+                            (row.y * stride[0] + ky * dilation[0], place * stride[1] + kx * dilation[1]);
+                        if let Some(offset) = self.offset(line, column) {
+                            let weight = S::load(weights.add((ky * kw + kx) * S::LANES));
+                            sum = S::fma(S::load(row.x.add(offset + first)), weight, sum);
+                        }
                     }
                 }
+                self.write::<S>(sum, row, place, first);
             }
-            self.write::<S>(sum, residual, out, (y, place), first);
         }
     }
 
+    /// Where the pixel lies that is so far from the upper left corner of the padding.
     #[inline(always)]
-    unsafe fn write<S: Simd>(
-        &self,
-        mut sum: S::V,
-        residual: *const f32,
-        out: *mut f32,
-        (y, place): (usize, usize),
-        first: usize,
-    ) {
+    fn offset(&self, line: usize, column: usize) -> Option<usize> {
+        let Window { input, before, .. } = self.window;
+        // Before the first they wrap to huge numbers.
+        let (line, column) = (line.wrapping_sub(before[0]), column.wrapping_sub(before[1]));
+        (line < input.height && column < input.width).then(|| (line * input.width + column) * input.stride)
+    }
+
+    #[inline(always)]
+    unsafe fn write<S: Simd>(&self, mut sum: S::V, row: &Row, place: usize, first: usize) {
         let output = self.window.output;
-        let at = (y * output.width + place) * output.stride + first;
+        let at = (row.y * output.width + place) * output.stride + first;
         // Safety: a place of the output.
         unsafe {
-            if !residual.is_null() {
-                sum = S::add(sum, S::load(residual.add(at)));
+            if !row.residual.is_null() {
+                sum = S::add(sum, S::load(row.residual.add(at)));
             }
             let clamped = S::at_most(S::at_least(sum, S::splat(self.low)), S::splat(self.high));
-            S::store(out.add(at), clamped);
+            S::store(row.out.add(at), clamped);
         }
     }
+}
+
+/// A row of the output that is being made.
+struct Row {
+    x: *const f32,
+    residual: *const f32,
+    out: *mut f32,
+    y: usize,
 }

@@ -33,6 +33,8 @@ pub(super) trait Simd: Copy {
     unsafe fn at_least(v: Self::V, low: Self::V) -> Self::V;
     /// The smaller one; what is not a number in `v` stays.
     unsafe fn at_most(v: Self::V, high: Self::V) -> Self::V;
+    /// Asks for the cache line at an address that need not be anybody's.
+    unsafe fn prefetch(at: *const f32);
     /// Runs the kernel with the instruction set switched on.
     unsafe fn enter<K: Kernel>(kernel: K);
 }
@@ -42,7 +44,7 @@ pub(super) trait Simd: Copy {
 macro_rules! simd {
     ($(#[$doc:meta])* $name:ident, $features:literal, $v:ty, $lanes:literal, $tiles:expr,
      $load:ident $store:ident $splat:ident $add:ident $sub:ident $mul:ident,
-     $fma:expr, $at_least:expr, $at_most:expr) => {
+     $fma:expr, $at_least:expr, $at_most:expr, $prefetch:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(in crate::kernels) struct $name;
@@ -89,6 +91,10 @@ macro_rules! simd {
             unsafe fn at_most(v: $v, high: $v) -> $v {
                 unsafe { $at_most(high, v) }
             }
+            #[inline(always)]
+            unsafe fn prefetch(at: *const f32) {
+                unsafe { $prefetch(at) }
+            }
             #[inline(never)]
             #[target_feature(enable = $features)]
             unsafe fn enter<K: Kernel>(kernel: K) {
@@ -109,13 +115,13 @@ mod x86 {
         /// 16 floats, 32 registers.
         Avx512, "avx512f,avx2,fma", __m512, 16, [12, 12, 8, 6],
         _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps,
-        _mm512_fmadd_ps, _mm512_max_ps, _mm512_min_ps
+        _mm512_fmadd_ps, _mm512_max_ps, _mm512_min_ps, |at: *const f32| _mm_prefetch::<_MM_HINT_T0>(at.cast())
     );
     simd!(
         /// 8 floats, 16 registers.
         Avx2, "avx2,fma", __m256, 8, [12, 6],
         _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps,
-        _mm256_fmadd_ps, _mm256_max_ps, _mm256_min_ps
+        _mm256_fmadd_ps, _mm256_max_ps, _mm256_min_ps, |at: *const f32| _mm_prefetch::<_MM_HINT_T0>(at.cast())
     );
 }
 #[cfg(target_arch = "x86_64")]
@@ -131,7 +137,7 @@ mod arm {
         /// 4 floats, 32 registers.
         Neon, "neon", float32x4_t, 4, [12, 12, 8, 6],
         vld1q_f32 vst1q_f32 vdupq_n_f32 vaddq_f32 vsubq_f32 vmulq_f32,
-        |a, b, c| vfmaq_f32(c, a, b), vmaxq_f32, vminq_f32
+        |a, b, c| vfmaq_f32(c, a, b), vmaxq_f32, vminq_f32, |_| ()
     );
 }
 #[cfg(target_arch = "aarch64")]
@@ -188,6 +194,8 @@ impl Simd for Portable {
     unsafe fn at_most(v: [f32; 4], high: [f32; 4]) -> [f32; 4] {
         each(|i| if v[i] > high[i] { high[i] } else { v[i] })
     }
+    #[inline(always)]
+    unsafe fn prefetch(_at: *const f32) {}
     #[inline(never)]
     unsafe fn enter<K: Kernel>(kernel: K) {
         unsafe { kernel.run::<Portable>() }
