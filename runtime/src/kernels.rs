@@ -19,6 +19,7 @@ mod depthwise;
 mod isa;
 mod memory;
 mod network;
+mod pair;
 mod simd;
 mod simple;
 mod team;

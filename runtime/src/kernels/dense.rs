@@ -19,10 +19,10 @@ const MOST_PIXELS: usize = 12;
 pub(super) const MOST_TAPS: usize = 49;
 
 /// Rows of weights that are asked for before they are used: they come from the second-level cache or further.
-const AHEAD: usize = 8;
+const AHEAD: usize = 32;
 
 /// Pixels that a task reads should stay in the second-level cache beside a block of weights.
-const READ_BYTES: usize = 192 << 10;
+const READ_BYTES: usize = 512 << 10;
 
 /// What a column block covers: `vectors` from `first` on, its weights at `offset` in the packed ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,6 @@ pub(super) struct Target {
 /// # Safety
 /// The pointers that `pixel` gives are good for `depth` floats; `bias` and `target` for all pixels and columns
 /// that are asked for, in whole vectors.
-#[inline(always)]
 pub(super) unsafe fn product<S: Simd>(
     weights: &Packed,
     taps: usize,
@@ -135,7 +134,7 @@ pub(super) unsafe fn product<S: Simd>(
                     } else {
                         target.residual.add(start)
                     },
-                    out: target.out.add(start),
+                    out: target.out.wrapping_add(start),
                     stride: target.stride,
                     rows,
                     low: target.low,
@@ -172,7 +171,6 @@ struct Sized<'a, const M: usize, const NV: usize>(Tile<'a>);
 impl Tile<'_> {
     /// # Safety
     /// As [`product`]; `height` and `vectors` are ones that [`Simd::TILES`] allows.
-    #[inline(always)]
     unsafe fn dispatch<S: Simd>(self, height: usize, vectors: usize) {
         macro_rules! enter {
             ($vectors:literal: $($height:literal)*) => {
@@ -300,7 +298,6 @@ impl Dense {
 
     /// # Safety
     /// `x`, `residual` (or null) and `out` are the buffers that the window names.
-    #[inline(always)]
     pub(super) unsafe fn task<S: Simd>(
         &self,
         x: *const f32,
@@ -308,12 +305,38 @@ impl Dense {
         out: *mut f32,
         task: usize,
     ) {
-        let Window { output, input, stride, before, dilation, kernel } = self.window;
+        let output = self.window.output;
         let [pixels, blocks] = self.task;
         let across = output.pixels().div_ceil(pixels);
         let (group, part) = (task / across, task % across);
         let rows = (part * pixels, ((part + 1) * pixels).min(output.pixels()));
         let columns = (group * blocks, ((group + 1) * blocks).min(self.weights.blocks.len()));
+        // Safety: the caller's promise.
+        unsafe { self.part::<S>(x, residual, out, rows, columns) }
+    }
+
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// The pixels `rows`, all channels, without a residual.
+    ///
+    /// # Safety
+    /// As [`Dense::task`]; only those pixels of `out` have to be there.
+    pub(super) unsafe fn pixels<S: Simd>(&self, x: *const f32, out: *mut f32, rows: (usize, usize)) {
+        // Safety: the caller's promise.
+        unsafe { self.part::<S>(x, ptr::null(), out, rows, (0, self.weights.blocks.len())) }
+    }
+
+    unsafe fn part<S: Simd>(
+        &self,
+        x: *const f32,
+        residual: *const f32,
+        out: *mut f32,
+        rows: (usize, usize),
+        columns: (usize, usize),
+    ) {
+        let Window { output, input, stride, before, dilation, kernel } = self.window;
         let target = Target { out, residual, stride: output.stride, low: self.low, high: self.high };
         let bias = self.bias.as_ptr();
         // Safety: the window's pixels are inside of the buffer, or read from `zeros`.

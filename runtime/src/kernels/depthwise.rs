@@ -5,7 +5,7 @@
 //! the picture are read from zeros.
 
 use super::memory::Floats;
-use super::simd::Simd;
+use super::simd::{Kernel, Simd};
 use super::window::Window;
 
 /// The most columns that a group of neighbours reads: seven places of 5 taps, two columns apart.
@@ -64,7 +64,6 @@ impl Depthwise {
 
     /// # Safety
     /// `x`, `residual` (or null) and `out` are the buffers that the window names.
-    #[inline(always)]
     pub(super) unsafe fn task<S: Simd>(
         &self,
         x: *const f32,
@@ -73,20 +72,40 @@ impl Depthwise {
         task: usize,
     ) {
         let rows = task * self.rows..((task + 1) * self.rows).min(self.window.output.height);
-        let Window { kernel, stride, dilation, .. } = self.window;
+        let lines = Lines { first: x, ring: self.window.input.height };
         for y in rows {
-            let row = Row { x, residual, out, y };
             // Safety: the caller's promise.
-            unsafe {
-                match (kernel, stride, dilation) {
-                    ([3, 3], [1, 1], [1, 1]) => self.row::<S, 3, 1>(&row),
-                    ([3, 3], [2, 2], [1, 1]) => self.row::<S, 3, 2>(&row),
-                    ([5, 5], [1, 1], [1, 1]) => self.row::<S, 5, 1>(&row),
-                    ([5, 5], [2, 2], [1, 1]) => self.row::<S, 5, 2>(&row),
-                    _ => (0..self.window.output.width).for_each(|place| self.any::<S>(&row, place)),
-                }
+            unsafe { self.line::<S>(&lines, residual, out, y) }
+        }
+    }
+
+    /// Row `y` of the output.
+    ///
+    /// # Safety
+    /// `x` has the rows that its windows reach over; `residual` (or null) and `out` are as in [`Depthwise::task`].
+    pub(super) unsafe fn line<S: Simd>(&self, x: &Lines, residual: *const f32, out: *mut f32, y: usize) {
+        let Window { kernel, stride, dilation, .. } = self.window;
+        let row = Row { x: x.first, ring: x.ring, residual, out, y };
+        // Safety: the caller's promise.
+        unsafe {
+            match (kernel, stride, dilation) {
+                ([3, 3], [1, 1], [1, 1]) => S::enter(Sized::<3, 1>(self, &row)),
+                ([3, 3], [2, 2], [1, 1]) => S::enter(Sized::<3, 2>(self, &row)),
+                ([5, 5], [1, 1], [1, 1]) => S::enter(Sized::<5, 1>(self, &row)),
+                ([5, 5], [2, 2], [1, 1]) => S::enter(Sized::<5, 2>(self, &row)),
+                _ => S::enter(Any(self, &row)),
             }
         }
+    }
+
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// There is more than the kernel for any window.
+    pub(super) fn is_fast(&self) -> bool {
+        let Window { kernel, stride, dilation, .. } = self.window;
+        matches!((kernel, stride), ([3, 3] | [5, 5], [1, 1] | [2, 2])) && dilation == [1, 1]
     }
 
     /// A row of windows of `K x K` at stride `T`.
@@ -118,7 +137,7 @@ impl Depthwise {
         let mut pixels = [[self.zeros.as_ptr(); MOST_COLUMNS]; K];
         for (ky, pixels) in pixels.iter_mut().enumerate() {
             for (at, pixel) in pixels.iter_mut().enumerate().take(columns) {
-                if let Some(offset) = self.offset(row.y * T + ky, place * T + at) {
+                if let Some(offset) = self.offset(row, row.y * T + ky, place * T + at) {
                     // Safety: inside of the picture.
                     *pixel = unsafe { row.x.add(offset) };
                 }
@@ -164,7 +183,7 @@ impl Depthwise {
                     for kx in 0..kw {
                         let (line, column) =
                             (row.y * stride[0] + ky * dilation[0], place * stride[1] + kx * dilation[1]);
-                        if let Some(offset) = self.offset(line, column) {
+                        if let Some(offset) = self.offset(row, line, column) {
                             let weight = S::load(weights.add((ky * kw + kx) * S::LANES));
                             sum = S::fma(S::load(row.x.add(offset + first)), weight, sum);
                         }
@@ -177,11 +196,12 @@ impl Depthwise {
 
     /// Where the pixel lies that is so far from the upper left corner of the padding.
     #[inline(always)]
-    fn offset(&self, line: usize, column: usize) -> Option<usize> {
+    fn offset(&self, row: &Row, line: usize, column: usize) -> Option<usize> {
         let Window { input, before, .. } = self.window;
         // Before the first they wrap to huge numbers.
         let (line, column) = (line.wrapping_sub(before[0]), column.wrapping_sub(before[1]));
-        (line < input.height && column < input.width).then(|| (line * input.width + column) * input.stride)
+        let inside = line < input.height && column < input.width;
+        inside.then(|| (line % row.ring * input.width + column) * input.stride)
     }
 
     #[inline(always)]
@@ -199,9 +219,38 @@ impl Depthwise {
     }
 }
 
+/// A row of windows of `K x K` at stride `T`.
+struct Sized<'a, const K: usize, const T: usize>(&'a Depthwise, &'a Row);
+
+impl<const K: usize, const T: usize> Kernel for Sized<'_, K, T> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // Safety: the promise of `Depthwise::line`.
+        unsafe { self.0.row::<S, K, T>(self.1) }
+    }
+}
+
+/// A row of any windows.
+struct Any<'a>(&'a Depthwise, &'a Row);
+
+impl Kernel for Any<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // Safety: the promise of `Depthwise::line`.
+        (0..self.0.window.output.width).for_each(|place| unsafe { self.0.any::<S>(self.1, place) });
+    }
+}
+
+/// Where the rows of the input lie: row `y` at place `y % ring` from `first` on.
+pub(super) struct Lines {
+    pub(super) first: *const f32,
+    pub(super) ring: usize,
+}
+
 /// A row of the output that is being made.
 struct Row {
     x: *const f32,
+    ring: usize,
     residual: *const f32,
     out: *mut f32,
     y: usize,

@@ -1,5 +1,6 @@
 //! A network of fused steps, planned once: which buffer lies where, and who does which task.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ptr;
@@ -8,12 +9,13 @@ use super::dense::{Dense, MOST_TAPS};
 use super::depthwise::Depthwise;
 use super::isa::Isa;
 use super::memory::{Floats, LINE};
+use super::pair::Pair;
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
-use super::simd::{Kernel, Portable, Simd};
-use super::simple::{Affine, Import, Pooling, Reduction, Source, export};
+use super::simd::{Portable, Simd};
+use super::simple::{Affine, AffineRow, Import, PoolRow, Pooling, Reduction, Source, export};
 use super::team::Team;
 use super::window::{Shape, Window};
 use super::winograd::Winograd;
@@ -87,6 +89,7 @@ enum Kind {
     Dense(Dense),
     Depthwise(Depthwise),
     Winograd(Winograd),
+    Pair(Box<Pair>),
     Pooling(Pooling),
     Affine(Affine),
     /// To output number `out`.
@@ -312,6 +315,7 @@ impl Builder {
     /// Gives every buffer its place.
     pub fn finish(self) -> Network {
         let Builder { isa, threads, shapes, steps, inputs, outputs, .. } = self;
+        let steps = paired(steps, threads);
         let mut uses: Vec<Option<[usize; 2]>> = vec![None; shapes.len()];
         for (at, step) in steps.iter().enumerate() {
             let written = (!matches!(step.kind, Kind::Export(_))).then_some(step.out);
@@ -326,6 +330,7 @@ impl Builder {
         let scratch = |step: &Step| match &step.kind {
             Kind::Winograd(winograd) if winograd.is_apart() => [winograd.scratch(), 0],
             Kind::Winograd(winograd) => [0, winograd.scratch()],
+            Kind::Pair(pair) => [pair.scratch(), 0],
             _ => [0, 0],
         };
         let each = steps.iter().map(|step| scratch(step)[0]).max().unwrap_or(0).next_multiple_of(LINE);
@@ -333,6 +338,33 @@ impl Builder {
         let arena = floats + all.max(each * threads);
         Network { isa, threads, steps, offsets, scratch: floats, each, arena, inputs, outputs }
     }
+}
+
+/// Joins every pair of steps that is cheaper as one.
+fn paired(steps: Vec<Step>, threads: usize) -> Vec<Step> {
+    let mut uses: Vec<usize> = Vec::new();
+    for buffer in steps.iter().flat_map(|step| [Some(step.x), step.other]).flatten() {
+        uses.resize(uses.len().max(buffer + 1), 0);
+        uses[buffer] += 1;
+    }
+    let mut joined: Vec<Step> = Vec::new();
+    for step in steps {
+        let Some(last) = joined.pop() else {
+            joined.push(step);
+            continue;
+        };
+        let follows = step.x == last.out && uses[last.out] == 1 && last.other.is_none();
+        match (last.kind, step.kind) {
+            (Kind::Dense(expand), Kind::Depthwise(depthwise))
+                if follows && Pair::suits(&expand, &depthwise) =>
+            {
+                let kind = Kind::Pair(Box::new(Pair::new(expand, depthwise, threads)));
+                joined.push(Step { kind, x: last.x, ..step });
+            }
+            (before, kind) => joined.extend([Step { kind: before, ..last }, Step { kind, ..step }]),
+        }
+    }
+    joined
 }
 
 /// The first free place for each buffer, large ones first, and the length of all: no two that are in use at the same
@@ -431,7 +463,7 @@ impl Network {
                             round,
                             number: task,
                         };
-                        with_simd!(self.isa, S => S::enter(todo));
+                        with_simd!(self.isa, S => todo.run::<S>());
                     }
                 });
             }
@@ -468,6 +500,7 @@ impl Step {
             Kind::Dense(dense) => dense.tasks(),
             Kind::Depthwise(depthwise) => depthwise.tasks(),
             Kind::Winograd(winograd) => winograd.tasks(round),
+            Kind::Pair(pair) => pair.tasks(),
             Kind::Pooling(pooling) => pooling.window.output.height,
             Kind::Affine(affine) => affine.shape.height,
             Kind::Export(shape) => shape.channels.div_ceil(EXPORTED),
@@ -487,8 +520,9 @@ struct Task<'a> {
     number: usize,
 }
 
-impl Kernel for Task<'_> {
-    #[inline(always)]
+impl Task<'_> {
+    /// # Safety
+    /// See [`Network::run`].
     unsafe fn run<S: Simd>(self) {
         let Task { x, other, out, number: task, .. } = self;
         // Safety: see `Network::run`.
@@ -501,8 +535,9 @@ impl Kernel for Task<'_> {
                     let scratch = if winograd.is_apart() { self.own_scratch } else { self.scratch };
                     winograd.task::<S>(x, other, out, scratch, (self.round, task));
                 }
-                Kind::Pooling(pooling) => pooling.task::<S>(x, out, task),
-                Kind::Affine(affine) => affine.task::<S>(x, other, out, task),
+                Kind::Pair(pair) => pair.task::<S>(x, other, out, self.own_scratch, task),
+                Kind::Pooling(pooling) => S::enter(PoolRow(pooling, x, out, task)),
+                Kind::Affine(affine) => S::enter(AffineRow(affine, x, other, out, task)),
                 Kind::Export(shape) => {
                     let channels = (task * EXPORTED, ((task + 1) * EXPORTED).min(shape.channels));
                     export(*shape, x, out, channels);

@@ -113,7 +113,7 @@ mod x86 {
     // The minimum and maximum of x86 give their second operand where one is not a number.
     simd!(
         /// 16 floats, 32 registers.
-        Avx512, "avx512f,avx2,fma", __m512, 16, [12, 12, 8, 6],
+        Avx512, "avx512f,avx2,fma", __m512, 16, [12, 12],
         _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps,
         _mm512_fmadd_ps, _mm512_max_ps, _mm512_min_ps, |at: *const f32| _mm_prefetch::<_MM_HINT_T0>(at.cast())
     );

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::memory::Floats;
-use super::simd::Simd;
+use super::simd::{Kernel, Simd};
 use super::window::{Shape, Window};
 
 /// What a pool makes of its window.
@@ -68,6 +68,22 @@ impl Pooling {
     }
 }
 
+/// A row of a pool's output: input, output, row.
+pub(super) struct PoolRow<'a>(
+    pub(super) &'a Pooling,
+    pub(super) *const f32,
+    pub(super) *mut f32,
+    pub(super) usize,
+);
+
+impl Kernel for PoolRow<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // Safety: the promise of `Pooling::task`.
+        unsafe { self.0.task::<S>(self.1, self.2, self.3) }
+    }
+}
+
 /// `clamp((x + other) * scale + shift)`, scale and shift for each channel.
 #[derive(Debug)]
 pub(super) struct Affine {
@@ -111,6 +127,23 @@ impl Affine {
                 }
             }
         }
+    }
+}
+
+/// A row of an affine step: input, what is added or null, output, row.
+pub(super) struct AffineRow<'a>(
+    pub(super) &'a Affine,
+    pub(super) *const f32,
+    pub(super) *const f32,
+    pub(super) *mut f32,
+    pub(super) usize,
+);
+
+impl Kernel for AffineRow<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // Safety: the promise of `Affine::task`.
+        unsafe { self.0.task::<S>(self.1, self.2, self.3, self.4) }
     }
 }
 
@@ -158,7 +191,6 @@ impl Import {
     ///
     /// # Safety
     /// `source` has all pixels of the shape, `out` all of the bordered picture.
-    #[inline(always)]
     pub(super) unsafe fn task(&self, source: Source<'_>, out: *mut f32, y: usize) {
         let Shape { channels, height, width, stride } = self.shape;
         // Safety: a row of the bordered picture.
@@ -211,7 +243,6 @@ impl Import {
 ///
 /// # Safety
 /// `x` is of the shape; `out` has `[channels, height, width]` floats.
-#[inline(always)]
 pub(super) unsafe fn export(shape: Shape, x: *const f32, out: *mut f32, (from, to): (usize, usize)) {
     for channel in from..to {
         for pixel in 0..shape.pixels() {

@@ -342,3 +342,46 @@ fn a_panic_in_a_task_reaches_the_caller_and_the_team_goes_on() {
     });
     assert_eq!(sum.into_inner(), 36);
 }
+
+#[test]
+fn an_expansion_and_its_depthwise_convolution_are_the_same_in_one_step() {
+    let mut draw = Draw(13);
+    for isa in available() {
+        for (kernel, stride, before) in [(3, 1, 1), (3, 2, 0), (3, 2, 1), (5, 1, 2), (5, 2, 1)] {
+            let [height, width] = [60, 47];
+            let expand = Convolution {
+                kernel: [1, 1],
+                output: [height, width],
+                before: [0, 0],
+                weights: draw.floats(70 * 9),
+                clamp: [0.0, 6.0],
+                ..square(&mut draw, 9, 70, [height, width])
+            };
+            let reach = |side: usize| (side + 2 * before - kernel) / stride + 1;
+            let depthwise = Convolution {
+                kernel: [kernel; 2],
+                output: [reach(height), reach(width)],
+                stride: [stride; 2],
+                before: [before; 2],
+                weights: draw.floats(70 * kernel * kernel),
+                depthwise: true,
+                ..square(&mut draw, 70, 70, [height, width])
+            };
+            let x = draw.floats(9 * height * width);
+            let between = reference(&x, [9, height, width], &expand, None);
+            let between: Vec<f32> = between.into_iter().map(|value| value as f32).collect();
+            let exact = reference(&between, [70, height, width], &depthwise, None);
+            for threads in [1, 3] {
+                let mut builder = Builder::new(isa, threads);
+                let value = builder.input([9, height, width]);
+                let value = builder.convolve(value, &expand, None);
+                let value = builder.convolve(value, &depthwise, None);
+                builder.output(value);
+                let network = builder.finish();
+                assert_eq!(network.steps(), 3, "import, pair, export");
+                let ours = outcome(&network, &Alone, &[&x], exact.len());
+                assert!(is_close(&ours, &exact, 1e-4), "{isa}: {kernel} at {stride}, {threads} threads");
+            }
+        }
+    }
+}

@@ -4,9 +4,12 @@
 //! places a matrix product over the channels joins them with the transformed weights; `A` takes 6 x 6 products to
 //! 4 x 4 results. `A`, `B` and `G` are those of Lavin and Gray (2016), section 4.2.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use super::dense::{Packed, Target, product};
 use super::memory::Floats;
-use super::simd::Simd;
+use super::simd::{Kernel, Simd};
 use super::window::Window;
 
 /// Places of a transformed tile.
@@ -32,7 +35,7 @@ const G: [[f32; 3]; 6] = [
 pub(super) struct Winograd {
     window: Window,
     /// One product for each place.
-    weights: alloc::vec::Vec<Packed>,
+    weights: Vec<Packed>,
     bias: Floats,
     /// The bias of the products, and what is read outside of the picture.
     zeros: Floats,
@@ -71,14 +74,20 @@ impl Winograd {
         threads: usize,
     ) -> Winograd {
         let (inputs, outputs) = (window.input.channels, window.output.channels);
-        // G g G', place by place.
-        let transformed = |place: usize, row: usize, column: usize| {
-            let (a, b) = (G[place / 6], G[place % 6]);
-            let g = &weights[(column * inputs + row) * 9..][..9];
-            (0..3).map(|i| a[i] * (0..3).map(|j| b[j] * g[3 * i + j]).sum::<f32>()).sum()
-        };
-        let weights = (0..PLACES)
-            .map(|place| Packed::new::<S>(inputs, outputs, |row, column| transformed(place, row, column)))
+        // G g G' of every window, place by place.
+        let mut transformed = vec![0.0; PLACES * inputs * outputs];
+        for (at, g) in weights.as_chunks::<9>().0.iter().enumerate() {
+            let (column, row) = (at / inputs, at % inputs);
+            let half = G.map(|a| [0, 1, 2].map(|j| a[0] * g[j] + a[1] * g[3 + j] + a[2] * g[6 + j]));
+            for place in 0..PLACES {
+                let (h, b) = (half[place / 6], G[place % 6]);
+                let value = h[0] * b[0] + h[1] * b[1] + h[2] * b[2];
+                transformed[(place * inputs + row) * outputs + column] = value;
+            }
+        }
+        let weights = transformed
+            .chunks_exact(inputs * outputs)
+            .map(|place| Packed::new::<S>(inputs, outputs, |row, column| place[row * outputs + column]))
             .collect();
         let mut padded = Floats::zeros(window.output.stride);
         padded.as_mut_slice()[..outputs].copy_from_slice(bias);
@@ -129,7 +138,6 @@ impl Winograd {
     /// # Safety
     /// `x`, `residual` (or null) and `out` are the buffers that the window names; `scratch` is as long as
     /// [`Winograd::scratch`] says, and this task's alone if chunks are apart.
-    #[inline(always)]
     pub(super) unsafe fn task<S: Simd>(
         &self,
         x: *const f32,
@@ -145,18 +153,18 @@ impl Winograd {
             let products = scratch.add(PLACES * self.chunk * self.window.input.stride);
             if self.apart {
                 let (from, to) = range(task);
-                self.transform_all::<S>(x, scratch, from, (from, to));
+                S::enter(Transform { winograd: self, x, values: scratch, from, part: (from, to) });
                 (0..PLACES).for_each(|place| self.multiply::<S>(scratch, products, to - from, place));
-                self.results::<S>(products, residual, out, from, (from, to));
+                S::enter(Results { winograd: self, products, residual, out, from, part: (from, to) });
                 return;
             }
             let (from, to) = range(round / 3);
             let share = (to - from).div_ceil(4 * self.threads);
             let part = ((from + task * share).min(to), (from + (task + 1) * share).min(to));
             match round % 3 {
-                0 => self.transform_all::<S>(x, scratch, from, part),
+                0 => S::enter(Transform { winograd: self, x, values: scratch, from, part }),
                 1 => self.multiply::<S>(scratch, products, to - from, task),
-                _ => self.results::<S>(products, residual, out, from, part),
+                _ => S::enter(Results { winograd: self, products, residual, out, from, part }),
             }
         }
     }
@@ -221,7 +229,6 @@ impl Winograd {
     }
 
     /// The product of one place for the chunk's tiles.
-    #[inline(always)]
     unsafe fn multiply<S: Simd>(&self, values: *const f32, products: *mut f32, tiles: usize, place: usize) {
         let (input, output) = (self.window.input.stride, self.window.output.stride);
         let weights = &self.weights[place];
@@ -294,6 +301,40 @@ impl Winograd {
                 }
             }
         }
+    }
+}
+
+struct Transform<'a> {
+    winograd: &'a Winograd,
+    x: *const f32,
+    values: *mut f32,
+    from: usize,
+    part: (usize, usize),
+}
+
+impl Kernel for Transform<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // Safety: the promise of `Winograd::task`.
+        unsafe { self.winograd.transform_all::<S>(self.x, self.values, self.from, self.part) }
+    }
+}
+
+struct Results<'a> {
+    winograd: &'a Winograd,
+    products: *const f32,
+    residual: *const f32,
+    out: *mut f32,
+    from: usize,
+    part: (usize, usize),
+}
+
+impl Kernel for Results<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Results { winograd, products, residual, out, from, part } = self;
+        // Safety: the promise of `Winograd::task`.
+        unsafe { winograd.results::<S>(products, residual, out, from, part) }
     }
 }
 
