@@ -93,7 +93,10 @@ macro_rules! simd {
             }
             #[inline(always)]
             unsafe fn prefetch(at: *const f32) {
-                unsafe { $prefetch(at) }
+                #[allow(unused_unsafe, reason = "not every processor's is unsafe")]
+                unsafe {
+                    $prefetch(at)
+                }
             }
             #[inline(never)]
             #[target_feature(enable = $features)]
