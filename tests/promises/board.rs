@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use fieldmark::engine::{Engine, Options};
+use fieldmark::kernels::Isa;
 use fieldmark::model::Description;
 use fieldmark::raw::raw_tensor;
 use ndarray::Ix3;
@@ -244,6 +245,23 @@ fn verify_passes_on_the_model_and_fails_on_changed_weights() {
     let changed = board.file("changed.onnx", &bytes);
     let failed = run("fieldmark", [Path::new("verify"), &changed]).expect(4);
     assert!(failed.err().contains("self-test"), "{}", failed.err());
+}
+
+#[test]
+fn every_instruction_set_passes_the_self_test_and_an_unknown_one_is_refused() {
+    let board = Board::new();
+    let verify = |isa: &str| {
+        let mut command = program("fieldmark");
+        command.arg("verify").arg(&board.model).env("FIELDMARK_ISA", isa).output().unwrap()
+    };
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()).map(Isa::name).chain(["tract", ""]) {
+        let output = verify(isa);
+        assert_eq!(output.status.code(), Some(0), "{isa}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let refused = verify("mmx");
+    assert_eq!(refused.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(message.contains("mmx") && message.contains("avx2"), "{message}");
 }
 
 #[test]

@@ -11,8 +11,8 @@ pub trait Team: Sync {
     /// Members, the caller included.
     fn members(&self) -> usize;
 
-    /// Does tasks `0..tasks`, each once, and returns when all are done. `work(member, task)`: no two tasks run at
-    /// the same time under one member's number, which is below [`Team::members`].
+    /// Does tasks `0..tasks`, each once, and returns when all are done. `work(member, task)`: no two tasks of
+    /// a call run at the same time under one member's number, which is below [`Team::members`].
     fn share(&self, tasks: usize, work: &(dyn Fn(usize, usize) + Sync));
 }
 
