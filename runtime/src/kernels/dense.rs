@@ -275,13 +275,11 @@ impl Dense {
             weights[(column * channels + channel) * area + tap]
         });
         let taps = if bordered { kh } else { area };
-        let mut padded = Floats::zeros(output.channels.next_multiple_of(S::LANES));
-        padded.as_mut_slice()[..output.channels].copy_from_slice(bias);
         let task = task_size(&window, &packed, threads);
         Dense {
             window,
             weights: packed,
-            bias: padded,
+            bias: Floats::padded(bias, output.stride),
             low: clamp[0],
             high: clamp[1],
             zeros: Floats::zeros(channels),
@@ -336,7 +334,7 @@ impl Dense {
         rows: (usize, usize),
         columns: (usize, usize),
     ) {
-        let Window { output, input, stride, before, dilation, kernel } = self.window;
+        let Window { output, input, stride, dilation, kernel, .. } = self.window;
         let target = Target { out, residual, stride: output.stride, low: self.low, high: self.high };
         let bias = self.bias.as_ptr();
         // Safety: the window's pixels are inside of the buffer, or read from `zeros`.
@@ -356,14 +354,10 @@ impl Dense {
                 let pixel = |pixel: usize, tap: usize| {
                     let (y, x0) = (pixel / output.width, pixel % output.width);
                     let (ky, kx) = (tap / kernel[1], tap % kernel[1]);
-                    // Rows and columns before the first wrap to huge numbers.
-                    let row = (y * stride[0] + ky * dilation[0]).wrapping_sub(before[0]);
-                    let column = (x0 * stride[1] + kx * dilation[1]).wrapping_sub(before[1]);
-                    if row < input.height && column < input.width {
-                        x.add((row * input.width + column) * input.stride)
-                    } else {
-                        zeros
-                    }
+                    let (line, column) =
+                        (y * stride[0] + ky * dilation[0], x0 * stride[1] + kx * dilation[1]);
+                    let inside = self.window.inside(line, column);
+                    inside.map_or(zeros, |(row, column)| x.add((row * input.width + column) * input.stride))
                 };
                 product::<S>(&self.weights, self.taps, bias, rows, columns, &target, pixel);
             }

@@ -44,13 +44,11 @@ impl Depthwise {
                 values[(channel / lanes * taps + tap) * lanes + channel % lanes] = *weight;
             }
         }
-        let mut padded_bias = Floats::zeros(padded);
-        padded_bias.as_mut_slice()[..channels].copy_from_slice(bias);
         let tasks = if threads == 1 { 1 } else { 4 * threads };
         Depthwise {
             window,
             weights: packed,
-            bias: padded_bias,
+            bias: Floats::padded(bias, padded),
             zeros: Floats::zeros(padded),
             low: clamp[0],
             high: clamp[1],
@@ -197,11 +195,9 @@ impl Depthwise {
     /// Where the pixel lies that is so far from the upper left corner of the padding.
     #[inline(always)]
     fn offset(&self, row: &Row, line: usize, column: usize) -> Option<usize> {
-        let Window { input, before, .. } = self.window;
-        // Before the first they wrap to huge numbers.
-        let (line, column) = (line.wrapping_sub(before[0]), column.wrapping_sub(before[1]));
-        let inside = line < input.height && column < input.width;
-        inside.then(|| (line % row.ring * input.width + column) * input.stride)
+        let input = self.window.input;
+        let (line, column) = self.window.inside(line, column)?;
+        Some((line % row.ring * input.width + column) * input.stride)
     }
 
     #[inline(always)]

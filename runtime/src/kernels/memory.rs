@@ -25,6 +25,13 @@ impl Floats {
         Floats(alloc::vec![Line([0.0; LINE]); len.div_ceil(LINE)])
     }
 
+    /// The values, and zeros up to `len`.
+    pub(super) fn padded(values: &[f32], len: usize) -> Floats {
+        let mut floats = Floats::zeros(len);
+        floats.as_mut_slice()[..values.len()].copy_from_slice(values);
+        floats
+    }
+
     pub(super) fn as_ptr(&self) -> *const f32 {
         self.0.as_ptr().cast()
     }
@@ -34,18 +41,7 @@ impl Floats {
     }
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
-        self.0.as_flattened_lines()
-    }
-}
-
-trait Lines {
-    fn as_flattened_lines(&mut self) -> &mut [f32];
-}
-
-impl Lines for Vec<Line> {
-    fn as_flattened_lines(&mut self) -> &mut [f32] {
-        let len = self.len() * LINE;
         // Safety: a line is sixteen floats and nothing else.
-        unsafe { core::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), len) }
+        unsafe { core::slice::from_raw_parts_mut(self.as_mut_ptr(), self.0.len() * LINE) }
     }
 }

@@ -31,7 +31,7 @@ impl Pooling {
     /// `x` and `out` are the buffers that the window names.
     #[inline(always)]
     pub(super) unsafe fn task<S: Simd>(&self, x: *const f32, out: *mut f32, y: usize) {
-        let Window { input, output, kernel, stride, dilation, before } = self.window;
+        let Window { input, output, kernel, stride, dilation, .. } = self.window;
         let max = self.reduction == Reduction::Max;
         for place in 0..output.width {
             for first in (0..output.stride).step_by(S::LANES) {
@@ -40,13 +40,10 @@ impl Pooling {
                     let mut sum = S::splat(if max { f32::NEG_INFINITY } else { 0.0 });
                     let mut taps = 0;
                     for ky in 0..kernel[0] {
-                        let row = (y * stride[0] + ky * dilation[0]).wrapping_sub(before[0]);
-                        if row >= input.height {
-                            continue;
-                        }
                         for kx in 0..kernel[1] {
-                            let column = (place * stride[1] + kx * dilation[1]).wrapping_sub(before[1]);
-                            if column < input.width {
+                            let line = y * stride[0] + ky * dilation[0];
+                            let column = place * stride[1] + kx * dilation[1];
+                            if let Some((row, column)) = self.window.inside(line, column) {
                                 let at = (row * input.width + column) * input.stride + first;
                                 let value = S::load(x.add(at));
                                 sum = if max { S::at_least(value, sum) } else { S::add(sum, value) };
@@ -96,11 +93,7 @@ pub(super) struct Affine {
 
 impl Affine {
     pub(super) fn new(shape: Shape, scale: &[f32], shift: &[f32], clamp: [f32; 2]) -> Affine {
-        let padded = |values: &[f32]| {
-            let mut padded = Floats::zeros(shape.stride);
-            padded.as_mut_slice()[..values.len()].copy_from_slice(values);
-            padded
-        };
+        let padded = |values| Floats::padded(values, shape.stride);
         Affine { shape, scale: padded(scale), shift: padded(shift), clamp }
     }
 

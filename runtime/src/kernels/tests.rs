@@ -132,7 +132,6 @@ fn a_convolution_is_what_its_definition_says_with_every_instruction_set() {
                 [Some(&x), residual.as_ref()].into_iter().flatten().map(Vec::as_slice).collect();
             let ours = outcome(&network, &Alone, &inputs, outputs * height * width);
             let exact = reference(&x, size, &convolution, residual.as_deref());
-            let Convolution { weights: _, bias: _, .. } = &convolution;
             assert!(
                 is_close(&ours, &exact, 2e-5 * (size[0] as f64).sqrt()),
                 "{isa}, case {case}: {size:?} by {:?} at {:?}, dilated {:?}, depthwise {}",

@@ -51,6 +51,14 @@ impl Window {
             && (self.input.height, self.input.width) == (self.output.height, self.output.width)
     }
 
+    /// Row and column of the pixel that is so far from the upper left corner of the padding; `None` in the padding.
+    #[inline(always)]
+    pub(super) fn inside(&self, line: usize, column: usize) -> Option<(usize, usize)> {
+        // Before the first they wrap to huge numbers.
+        let (row, column) = (line.wrapping_sub(self.before[0]), column.wrapping_sub(self.before[1]));
+        (row < self.input.height && column < self.input.width).then_some((row, column))
+    }
+
     /// Rows that the windows reach over, padding included.
     pub(super) fn bordered_height(&self) -> usize {
         reach(self.output.height, self.stride[0], self.dilation[0], self.kernel[0])

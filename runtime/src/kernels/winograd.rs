@@ -89,8 +89,6 @@ impl Winograd {
             .chunks_exact(inputs * outputs)
             .map(|place| Packed::new::<S>(inputs, outputs, |row, column| place[row * outputs + column]))
             .collect();
-        let mut padded = Floats::zeros(window.output.stride);
-        padded.as_mut_slice()[..outputs].copy_from_slice(bias);
         let all = tiles(&window);
         let fitting = TASK_BYTES / (4 * PLACES * (window.input.stride + window.output.stride));
         let chunk = (fitting.max(12) / 6 * 6).min(all);
@@ -98,7 +96,7 @@ impl Winograd {
         Winograd {
             window,
             weights,
-            bias: padded,
+            bias: Floats::padded(bias, window.output.stride),
             zeros: Floats::zeros(window.input.stride.max(window.output.stride)),
             low: clamp[0],
             high: clamp[1],
@@ -195,13 +193,12 @@ impl Winograd {
     /// `B' d B` of one tile.
     #[inline(always)]
     unsafe fn transform<S: Simd>(&self, x: *const f32, values: *mut f32, at: &At) {
-        let Window { input, before, .. } = self.window;
+        let input = self.window.input;
         let apart = self.chunk * input.stride;
         let mut pixels = [self.zeros.as_ptr(); PLACES];
         for (place, pixel) in pixels.iter_mut().enumerate() {
-            let row = (4 * at.y + place / 6).wrapping_sub(before[0]);
-            let column = (4 * at.x + place % 6).wrapping_sub(before[1]);
-            if row < input.height && column < input.width {
+            let inside = self.window.inside(4 * at.y + place / 6, 4 * at.x + place % 6);
+            if let Some((row, column)) = inside {
                 // Safety: inside of the picture.
                 *pixel = unsafe { x.add((row * input.width + column) * input.stride) };
             }
