@@ -35,7 +35,7 @@ use crate::head::{HeadKind, softmax, top_k};
 use crate::kernels::Isa;
 use crate::model::{Description, SelfTest};
 use crate::unknown::Unknown;
-use graph::{Graph, has_half_arithmetic};
+use graph::{Graph, Numbers, has_half_arithmetic};
 
 /// The largest model file, 512 MiB: five times a ResNet-50.
 pub const MAX_MODEL_BYTES: u64 = 512 << 20;
@@ -48,8 +48,8 @@ pub enum Precision {
     Auto,
     /// 32-bit floats.
     F32,
-    /// 16-bit floats, where the processor computes with them: about 3 digits, for half the memory
-    /// traffic. Refused elsewhere, where every number would be converted to and fro.
+    /// Weights kept as 16-bit floats, half of the memory and of its traffic, and widened when they are used: about 3
+    /// digits. [`Kernels::Tract`] computes in 16 bits, too, and is refused where the processor does not.
     F16,
 }
 
@@ -61,7 +61,7 @@ pub enum Kernels {
     Best,
     /// The same by this one.
     Only(Isa),
-    /// tract's own, as everything else: slower, and what ours are compared with. 16-bit floats are always tract's.
+    /// tract's own, as everything else: slower, and what ours are compared with.
     Tract,
 }
 
@@ -220,11 +220,11 @@ impl Engine {
     /// The model in a file's bytes.
     ///
     /// # Errors
-    /// Anything that is not a whole, consistent Fieldmark model; precision `F16` where the processor
-    /// lacks it or fails the model's self-test with it.
+    /// Anything that is not a whole, consistent Fieldmark model; precision `F16` where the model
+    /// fails its self-test with it.
     pub fn from_bytes(bytes: &[u8], options: Options) -> Result<Engine, LoadError> {
         let half = options.precision == Precision::F16;
-        if half && !has_half_arithmetic() {
+        if half && options.kernels == Kernels::Tract && !has_half_arithmetic() {
             let processor = instruction_set();
             return Err(LoadError::NoHalfArithmetic { processor });
         }
@@ -243,7 +243,7 @@ impl Engine {
         Ok(Engine { description, graph })
     }
 
-    /// Hardware's half floats are believed only after the model's own test.
+    /// Rounded numbers are believed only after the model's own test.
     fn check_half(&self) -> Result<(), LoadError> {
         let reason = match self.self_test() {
             Ok(report) if report.passed() => return Ok(()),
@@ -269,9 +269,13 @@ impl Engine {
         self.graph.map_size
     }
 
-    /// `"f32"` or `"f16"`: what the network computes in.
+    /// `"f32"`, `"f32, weights f16"` or `"f16"`: what the network is computed with.
     pub fn arithmetic(&self) -> &'static str {
-        if self.graph.half { "f16" } else { "f32" }
+        match self.graph.numbers {
+            Numbers::Single => "f32",
+            Numbers::HalfWeights => "f32, weights f16",
+            Numbers::Half => "f16",
+        }
     }
 
     /// Threads that share the work on one picture.
@@ -360,7 +364,7 @@ impl Engine {
     fn self_test_case(&self, test: &SelfTest) -> Result<SelfTestCase, RunError> {
         let Description { layout, head, input, .. } = &self.description;
         let output = self.run(&pattern(test.seed, input.side))?;
-        let relative = if self.graph.half { 2e-2 } else { 1e-5 };
+        let relative = if self.graph.numbers == Numbers::Single { 1e-5 } else { 2e-2 };
         let shares = match head.kind {
             HeadKind::Linear => None,
             HeadKind::GroupMax | HeadKind::GroupMean => head.logits(output.maps.view(), layout),

@@ -28,6 +28,7 @@ mod tests;
 mod window;
 mod winograd;
 
+pub use dense::Storage;
 pub use isa::Isa;
 pub use network::{Arena, Builder, Convolution, Network, Value};
 pub use simple::{Reduction, Source};

@@ -77,10 +77,10 @@ pub enum LoadError {
         /// tract's words.
         reason: String,
     },
-    /// f16 was asked for where it would be far slower than f32.
+    /// f16 was asked for of tract's kernels where it would be far slower than f32.
     #[error(
-        "this processor ({processor}) has no f16 arithmetic; leave out --precision or choose f32 (f16 \
-         weights are fine)"
+        "this processor ({processor}) has no f16 arithmetic, which tract's kernels would need; leave out \
+         --precision, or FIELDMARK_ISA=tract"
     )]
     NoHalfArithmetic {
         /// What the processor has.

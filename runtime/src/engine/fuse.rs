@@ -23,7 +23,7 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 use tract_onnx::tract_core::ops::source::TypedSource;
 use tract_onnx::tract_core::optim::Optimizer;
 
-use crate::kernels::{Builder, Convolution, Isa, Threads};
+use crate::kernels::{Builder, Convolution, Isa, Storage, Team, Threads};
 use region::{Plan, Region};
 use tail::{is_affine, is_sum};
 
@@ -34,7 +34,12 @@ pub(super) struct Fused {
 }
 
 /// Replaces what the kernels can do.
-pub(super) fn fuse(mut model: TypedModel, isa: Isa, team: &Arc<Threads>) -> TractResult<Fused> {
+pub(super) fn fuse(
+    mut model: TypedModel,
+    isa: Isa,
+    storage: Storage,
+    team: &Arc<Threads>,
+) -> TractResult<Fused> {
     Optimizer::prop_consts().optimize(&mut model)?;
     let order = model.eval_order()?;
     let levels = Levels::of(&model, &order)?;
@@ -44,7 +49,7 @@ pub(super) fn fuse(mut model: TypedModel, isa: Isa, team: &Arc<Threads>) -> Trac
     for level in 0..=levels.last() {
         let region: Vec<usize> = order.iter().copied().filter(|&id| levels.is_fused_at(id, level)).collect();
         if !region.is_empty() {
-            let plan = Plan::of(&model, &region, isa, team)?;
+            let plan = Plan::of(&model, &region, Builder::new(isa, storage, team.members()))?;
             let inputs: TVec<OutletId> = plan.inputs.iter().map(|outlet| map[outlet]).collect();
             let name = format!("{}.kernels", model.node(region[0]).name);
             let outputs = fused.wire_node(name, Region::new(plan.network, team, &plan.sizes), &inputs)?;

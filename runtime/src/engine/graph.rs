@@ -15,7 +15,7 @@ use super::fuse::{Fused, fuse};
 use super::guard::{guarded, one_line};
 use super::{Kernels, Options, Output, Precision};
 use crate::frame::{Frame, input};
-use crate::kernels::{Isa, Team, Threads};
+use crate::kernels::{Isa, Storage, Team, Threads};
 use crate::model::Description;
 
 /// The most values a tensor of the graph may have, 1 GiB in f32: twice the widest layer of a VGG-16 at
@@ -28,20 +28,31 @@ const MAX_TOTAL: usize = 1 << 30;
 /// The most multiply-adds of one run: a hundred times a VGG-16 at 448 pixels, an hour on the smallest board.
 const MAX_MULTIPLY_ADDS: u64 = 6_000_000_000_000;
 
+/// What the network is computed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Numbers {
+    /// 32-bit floats.
+    Single,
+    /// 32-bit floats, with weights rounded to 16-bit ones.
+    HalfWeights,
+    /// 16-bit floats.
+    Half,
+}
+
 /// A network ready to run.
 #[derive(Debug)]
 pub(super) struct Graph {
     plan: Arc<TypedRunnableModel>,
     side: usize,
     pub(super) map_size: [usize; 2],
-    pub(super) half: bool,
+    pub(super) numbers: Numbers,
     pub(super) multiply_adds: u64,
     pub(super) threads: usize,
     /// The input is `u8 [1, side, side, 3]`.
     takes_bytes: bool,
 }
 
-/// This processor computes with 16-bit floats, and the engine has kernels for it.
+/// This processor computes with 16-bit floats, and tract has kernels for it.
 pub(super) fn has_half_arithmetic() -> bool {
     tract_linalg::has_fp16()
 }
@@ -74,9 +85,18 @@ impl Graph {
             Kernels::Tract => None,
         };
         let side = description.input.side as usize;
-        let Some(isa) = isa.filter(|_| !half) else {
+        let Some(isa) = isa else {
+            let numbers = if half { Numbers::Half } else { Numbers::Single };
             let plan = prepared(|| plan(typed, half))?;
-            return Ok(Graph { plan, side, map_size, half, multiply_adds, threads: 1, takes_bytes: false });
+            return Ok(Graph {
+                plan,
+                side,
+                map_size,
+                numbers,
+                multiply_adds,
+                threads: 1,
+                takes_bytes: false,
+            });
         };
         if !isa.is_available() {
             let reason = format!("this processor does not have {isa}; it has {}", instruction_set());
@@ -86,9 +106,14 @@ impl Graph {
             reason: format!("no threads for it: {error}; ask for fewer"),
         })?;
         let threads = team.members();
-        let Fused { model, takes_bytes } = prepared(|| fuse(typed, isa, &Arc::new(team)))?;
+        let storage = match options.precision {
+            Precision::Auto | Precision::F32 => Storage::Single,
+            Precision::F16 => Storage::Half,
+        };
+        let Fused { model, takes_bytes } = prepared(|| fuse(typed, isa, storage, &Arc::new(team)))?;
         let plan = prepared(|| plan(model, false))?;
-        Ok(Graph { plan, side, map_size, half, multiply_adds, threads, takes_bytes })
+        let numbers = if half { Numbers::HalfWeights } else { Numbers::Single };
+        Ok(Graph { plan, side, map_size, numbers, multiply_adds, threads, takes_bytes })
     }
 
     /// The outputs for a `side * side` frame, finite or not.
@@ -107,7 +132,7 @@ impl Graph {
             let values = planes.as_slice().expect("a new array is contiguous");
             Tensor::from_shape(&[1, 3, self.side, self.side], values)?
         };
-        if self.half {
+        if self.numbers == Numbers::Half {
             image = image.cast_to::<f16>()?.into_owned();
         }
         let outputs = self.plan.run(tvec!(image.into()))?;

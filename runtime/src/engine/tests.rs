@@ -333,8 +333,8 @@ fn a_model_without_self_tests_has_not_passed() {
 }
 
 #[test]
-fn f16_is_refused_where_the_processor_lacks_it() {
-    let options = Options { precision: Precision::F16, ..Options::default() };
+fn f16_of_tracts_kernels_is_refused_where_the_processor_lacks_it() {
+    let options = Options { precision: Precision::F16, kernels: Kernels::Tract, ..Options::default() };
     match Engine::from_bytes(&model_file(), options) {
         Ok(engine) => assert_eq!(engine.arithmetic(), "f16"),
         Err(error) => {
@@ -346,15 +346,19 @@ fn f16_is_refused_where_the_processor_lacks_it() {
 
 #[test]
 fn f16_keeps_the_answer() {
-    // Without the check of the processor: slow, but this model is small.
-    let half =
-        Engine::prepared(&model_file(), Options { precision: Precision::F16, ..Options::default() }).unwrap();
-    assert!(half.self_test().unwrap().passed());
-    let (exact, rounded) =
-        (engine().predict(&red_corner(), 3, true).unwrap(), half.predict(&red_corner(), 3, true).unwrap());
-    for (a, b) in exact.top.iter().zip(&rounded.top) {
-        assert_eq!(a.label, b.label);
-        assert!((a.logit - b.logit).abs() < 0.02, "{a:?} {b:?}");
+    for kernels in [Kernels::Best, Kernels::Only(Isa::Portable), Kernels::Tract] {
+        let options = Options { precision: Precision::F16, kernels, ..Options::default() };
+        // Without the check of the processor: slow in tract, but this model is small.
+        let half = Engine::prepared(&model_file(), options).unwrap();
+        assert!(half.self_test().unwrap().passed());
+        let (exact, rounded) = (
+            engine().predict(&red_corner(), 3, true).unwrap(),
+            half.predict(&red_corner(), 3, true).unwrap(),
+        );
+        for (a, b) in exact.top.iter().zip(&rounded.top) {
+            assert_eq!(a.label, b.label);
+            assert!((a.logit - b.logit).abs() < 0.02, "{a:?} {b:?}");
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! (the indirect convolution of Dukhan, 2019).
 
 use alloc::vec::Vec;
+use core::marker::PhantomData;
 use core::ptr;
 
 use super::memory::Floats;
@@ -32,17 +33,34 @@ struct Block {
     offset: usize,
 }
 
+/// How the weights of products are kept. Those of depthwise convolutions are few, and always 32-bit floats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// As 32-bit floats.
+    #[default]
+    Single,
+    /// As 16-bit floats, rounded, and widened when they are used; 32-bit where one would become infinite.
+    Half,
+}
+
 /// Weights `[depth, columns]` in blocks of a few vectors, each block row after row.
 #[derive(Debug)]
 pub(super) struct Packed {
     floats: Floats,
+    /// Two 16-bit floats in the place of one.
+    half: bool,
     blocks: Vec<Block>,
     depth: usize,
 }
 
 impl Packed {
     /// Of `weight(row, column)`; columns are filled up to whole vectors with zeros.
-    pub(super) fn new<S: Simd>(depth: usize, columns: usize, weight: impl Fn(usize, usize) -> f32) -> Packed {
+    pub(super) fn new<S: Simd>(
+        depth: usize,
+        columns: usize,
+        storage: Storage,
+        weight: impl Fn(usize, usize) -> f32,
+    ) -> Packed {
         let lanes = S::LANES;
         let blocks = blocks(columns.div_ceil(lanes), S::TILES.len(), depth * lanes);
         let mut floats = Floats::zeros(columns.div_ceil(lanes) * lanes * depth);
@@ -56,7 +74,12 @@ impl Packed {
                 to.iter_mut().enumerate().for_each(|(j, value)| *value = weight(row, first + j));
             }
         }
-        Packed { floats, blocks, depth }
+        let halves = match storage {
+            Storage::Single => None,
+            Storage::Half => Floats::halves(values),
+        };
+        let half = halves.is_some();
+        Packed { floats: halves.unwrap_or(floats), half, blocks, depth }
     }
 
     /// Column blocks.
@@ -127,7 +150,8 @@ pub(super) unsafe fn product<S: Simd>(
                 let tile = Tile {
                     pixels: &table[..taps],
                     depth,
-                    weights: weights.floats.as_ptr().add(block.offset),
+                    weights: weights.floats.as_ptr(),
+                    offset: block.offset,
                     bias: bias.add(column),
                     residual: if target.residual.is_null() {
                         ptr::null()
@@ -140,7 +164,11 @@ pub(super) unsafe fn product<S: Simd>(
                     low: target.low,
                     high: target.high,
                 };
-                tile.dispatch::<S>(height, block.vectors);
+                if weights.half {
+                    tile.dispatch::<S, Halves>(height, block.vectors);
+                } else {
+                    tile.dispatch::<S, Singles>(height, block.vectors);
+                }
             }
             at += rows;
         }
@@ -156,6 +184,8 @@ struct Tile<'a> {
     pixels: &'a [[*const f32; MOST_PIXELS]],
     depth: usize,
     weights: *const f32,
+    /// Where the block's weights begin, in numbers.
+    offset: usize,
     bias: *const f32,
     residual: *const f32,
     out: *mut f32,
@@ -166,16 +196,50 @@ struct Tile<'a> {
     high: f32,
 }
 
-struct Sized<'a, const M: usize, const NV: usize>(Tile<'a>);
+/// A tile of `M` pixels by `NV` vectors, its weights kept as `W`.
+struct Sized<'a, W, const M: usize, const NV: usize>(Tile<'a>, PhantomData<W>);
+
+/// What weights are kept as.
+trait Kept {
+    type Number;
+
+    /// # Safety
+    /// As [`Simd::load`].
+    unsafe fn load<S: Simd>(at: *const Self::Number) -> S::V;
+}
+
+struct Singles;
+
+impl Kept for Singles {
+    type Number = f32;
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(at: *const f32) -> S::V {
+        // Safety: the caller's promise.
+        unsafe { S::load(at) }
+    }
+}
+
+struct Halves;
+
+impl Kept for Halves {
+    type Number = u16;
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(at: *const u16) -> S::V {
+        // Safety: the caller's promise.
+        unsafe { S::load_halves(at) }
+    }
+}
 
 impl Tile<'_> {
     /// # Safety
     /// As [`product`]; `height` and `vectors` are ones that [`Simd::TILES`] allows.
-    unsafe fn dispatch<S: Simd>(self, height: usize, vectors: usize) {
+    unsafe fn dispatch<S: Simd, W: Kept>(self, height: usize, vectors: usize) {
         macro_rules! enter {
             ($vectors:literal: $($height:literal)*) => {
                 match height {
-                    $($height => unsafe { S::enter(Sized::<$height, $vectors>(self)) },)*
+                    $($height => unsafe { S::enter(Sized::<W, $height, $vectors>(self, PhantomData)) },)*
                     _ => unreachable!("a tile of {height} pixels"),
                 }
             };
@@ -191,7 +255,7 @@ impl Tile<'_> {
     }
 }
 
-impl<const M: usize, const NV: usize> Kernel for Sized<'_, M, NV> {
+impl<W: Kept, const M: usize, const NV: usize> Kernel for Sized<'_, W, M, NV> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let tile = self.0;
@@ -204,15 +268,15 @@ impl<const M: usize, const NV: usize> Kernel for Sized<'_, M, NV> {
                     row[j] = bias;
                 }
             }
-            let mut weights = tile.weights;
+            let mut weights = tile.weights.cast::<W::Number>().add(tile.offset);
             for pointers in tile.pixels {
                 let mut pixels = [ptr::null::<f32>(); M];
                 pixels.copy_from_slice(&pointers[..M]);
                 for k in 0..tile.depth {
                     let mut w = [S::splat(0.0); NV];
                     for (j, w) in w.iter_mut().enumerate() {
-                        *w = S::load(weights.add(j * S::LANES));
-                        S::prefetch(weights.wrapping_add((AHEAD * NV + j) * S::LANES));
+                        *w = W::load::<S>(weights.add(j * S::LANES));
+                        S::prefetch(weights.wrapping_add((AHEAD * NV + j) * S::LANES).cast());
                     }
                     for i in 0..M {
                         let x = S::splat(*pixels[i].add(k));
@@ -265,12 +329,13 @@ impl Dense {
         bias: &[f32],
         clamp: [f32; 2],
         bordered: bool,
+        storage: Storage,
         threads: usize,
     ) -> Dense {
         let Window { kernel: [kh, kw], input, output, .. } = window;
         let channels = input.channels;
         let area = kh * kw;
-        let packed = Packed::new::<S>(area * channels, output.channels, |row, column| {
+        let packed = Packed::new::<S>(area * channels, output.channels, storage, |row, column| {
             let (tap, channel) = (row / channels, row % channels);
             weights[(column * channels + channel) * area + tap]
         });

@@ -7,7 +7,7 @@ use core::fmt;
 pub enum Isa {
     /// x86-64 with AVX-512F: 16 floats at once.
     Avx512,
-    /// x86-64 with AVX2 and FMA: 8 floats.
+    /// x86-64 with AVX2, FMA and F16C: 8 floats.
     Avx2,
     /// aarch64: 4 floats.
     Neon,
@@ -41,7 +41,9 @@ impl Isa {
             Isa::Avx512 => std::arch::is_x86_feature_detected!("avx512f") && Isa::Avx2.is_available(),
             #[cfg(all(target_arch = "x86_64", feature = "std"))]
             Isa::Avx2 => {
-                std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+                std::arch::is_x86_feature_detected!("avx2")
+                    && std::arch::is_x86_feature_detected!("fma")
+                    && std::arch::is_x86_feature_detected!("f16c")
             }
             Isa::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
             Isa::Portable => true,

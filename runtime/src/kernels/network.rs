@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ptr;
 
-use super::dense::{Dense, MOST_TAPS};
+use super::dense::{Dense, MOST_TAPS, Storage};
 use super::depthwise::Depthwise;
 use super::isa::Isa;
 use super::memory::{Floats, LINE};
@@ -120,6 +120,7 @@ enum Held {
 #[derive(Debug)]
 pub struct Builder {
     isa: Isa,
+    storage: Storage,
     threads: usize,
     values: Vec<Held>,
     shapes: Vec<Shape>,
@@ -129,14 +130,15 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// For an instruction set that the processor has, and a team of so many.
+    /// For an instruction set that the processor has, with weights kept in a way, and a team of so many.
     ///
     /// # Panics
     /// The processor does not have it: running would be undefined.
-    pub fn new(isa: Isa, threads: usize) -> Builder {
+    pub fn new(isa: Isa, storage: Storage, threads: usize) -> Builder {
         assert!(isa.is_available(), "this processor does not have {isa}");
         Builder {
             isa,
+            storage,
             threads,
             values: Vec::new(),
             shapes: Vec::new(),
@@ -192,13 +194,13 @@ impl Builder {
         }
         let residual = residual.map(|residual| self.plain(residual));
         let Convolution { weights, bias, clamp, .. } = convolution;
-        let threads = self.threads;
+        let (storage, threads) = (self.storage, self.threads);
         let kind = with_simd!(self.isa, S => if depthwise {
             Kind::Depthwise(Depthwise::new::<S>(window, weights, bias, *clamp, threads))
         } else if !bordered && Winograd::suits(&window) {
-            Kind::Winograd(Winograd::new::<S>(window, weights, bias, *clamp, threads))
+            Kind::Winograd(Winograd::new::<S>(window, weights, bias, *clamp, storage, threads))
         } else {
-            Kind::Dense(Dense::new::<S>(window, weights, bias, *clamp, bordered, threads))
+            Kind::Dense(Dense::new::<S>(window, weights, bias, *clamp, bordered, storage, threads))
         });
         self.step(kind, x, residual, shape)
     }

@@ -22,6 +22,8 @@ pub(super) trait Simd: Copy {
     type V: Copy;
 
     unsafe fn load(at: *const f32) -> Self::V;
+    /// Widens 16-bit floats, finite ones, given by their bits.
+    unsafe fn load_halves(at: *const u16) -> Self::V;
     unsafe fn store(at: *mut f32, v: Self::V);
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
@@ -44,7 +46,7 @@ pub(super) trait Simd: Copy {
 macro_rules! simd {
     ($(#[$doc:meta])* $name:ident, $features:literal, $v:ty, $lanes:literal, $tiles:expr,
      $load:ident $store:ident $splat:ident $add:ident $sub:ident $mul:ident,
-     $fma:expr, $at_least:expr, $at_most:expr, $prefetch:expr) => {
+     $load_halves:expr, $fma:expr, $at_least:expr, $at_most:expr, $prefetch:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(in crate::kernels) struct $name;
@@ -58,6 +60,10 @@ macro_rules! simd {
             #[inline(always)]
             unsafe fn load(at: *const f32) -> $v {
                 unsafe { $load(at) }
+            }
+            #[inline(always)]
+            unsafe fn load_halves(at: *const u16) -> $v {
+                unsafe { $load_halves(at) }
             }
             #[inline(always)]
             unsafe fn store(at: *mut f32, v: $v) {
@@ -116,15 +122,15 @@ mod x86 {
     // The minimum and maximum of x86 give their second operand where one is not a number.
     simd!(
         /// 16 floats, 32 registers.
-        Avx512, "avx512f,avx2,fma", __m512, 16, [12, 12],
+        Avx512, "avx512f,avx2,fma,f16c", __m512, 16, [12, 12],
         _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps,
-        _mm512_fmadd_ps, _mm512_max_ps, _mm512_min_ps, |at: *const f32| _mm_prefetch::<_MM_HINT_T0>(at.cast())
+        |at: *const u16| _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())), _mm512_fmadd_ps, _mm512_max_ps, _mm512_min_ps, |at: *const f32| _mm_prefetch::<_MM_HINT_T0>(at.cast())
     );
     simd!(
         /// 8 floats, 16 registers.
-        Avx2, "avx2,fma", __m256, 8, [12, 6],
+        Avx2, "avx2,fma,f16c", __m256, 8, [12, 6],
         _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps,
-        _mm256_fmadd_ps, _mm256_max_ps, _mm256_min_ps, |at: *const f32| _mm_prefetch::<_MM_HINT_T0>(at.cast())
+        |at: *const u16| _mm256_cvtph_ps(_mm_loadu_si128(at.cast())), _mm256_fmadd_ps, _mm256_max_ps, _mm256_min_ps, |at: *const f32| _mm_prefetch::<_MM_HINT_T0>(at.cast())
     );
 }
 #[cfg(target_arch = "x86_64")]
@@ -140,7 +146,7 @@ mod arm {
         /// 4 floats, 32 registers.
         Neon, "neon", float32x4_t, 4, [12, 12, 8, 6],
         vld1q_f32 vst1q_f32 vdupq_n_f32 vaddq_f32 vsubq_f32 vmulq_f32,
-        |a, b, c| vfmaq_f32(c, a, b), vmaxq_f32, vminq_f32, |_| ()
+        |at| vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(at))), |a, b, c| vfmaq_f32(c, a, b), vmaxq_f32, vminq_f32, |_| ()
     );
 }
 #[cfg(target_arch = "aarch64")]
@@ -164,6 +170,14 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load(at: *const f32) -> [f32; 4] {
         unsafe { at.cast::<[f32; 4]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(at: *const u16) -> [f32; 4] {
+        let bits = unsafe { at.cast::<[u16; 4]>().read_unaligned() };
+        // Exponent and fraction move to where f32 has them; the product mends the exponent's bias.
+        let magnitude =
+            |i: usize| f32::from_bits(u32::from(bits[i] & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
+        each(|i| f32::from_bits(magnitude(i).to_bits() | u32::from(bits[i] & 0x8000) << 16))
     }
     #[inline(always)]
     unsafe fn store(at: *mut f32, v: [f32; 4]) {

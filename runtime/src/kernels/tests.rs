@@ -122,7 +122,7 @@ fn a_convolution_is_what_its_definition_says_with_every_instruction_set() {
             let x = draw.floats(size.iter().product());
             let residual = (draw.upto(2) == 1).then(|| draw.floats(outputs * height * width));
             let threads = draw.upto(3);
-            let mut builder = Builder::new(isa, threads);
+            let mut builder = Builder::new(isa, Storage::Single, threads);
             let value = builder.input(size);
             let other = residual.as_ref().map(|_| builder.input([outputs, height, width]));
             let result = builder.convolve(value, &convolution, other);
@@ -168,7 +168,7 @@ fn winograds_tiles_give_the_convolution_at_every_edge() {
                 let convolution = square(&mut draw, channels, outputs, side);
                 let x = draw.floats(channels * side[0] * side[1]);
                 for threads in [1, 2] {
-                    let mut builder = Builder::new(isa, threads);
+                    let mut builder = Builder::new(isa, Storage::Single, threads);
                     let value = builder.input([channels, side[0], side[1]]);
                     let result = builder.convolve(value, &convolution, None);
                     builder.output(result);
@@ -185,7 +185,7 @@ fn winograds_tiles_give_the_convolution_at_every_edge() {
 /// A small network with everything in it: border, residuals, a value used twice, pools.
 fn small(isa: Isa, threads: usize) -> (Network, usize) {
     let mut draw = Draw(11);
-    let mut builder = Builder::new(isa, threads);
+    let mut builder = Builder::new(isa, Storage::Single, threads);
     let image = builder.input([3, 40, 36]);
     let image = builder.affine(image, None, &[0.5, 0.25, 2.0], &[0.0, -0.5, 1.0], OPEN);
     let stem = Convolution {
@@ -264,7 +264,7 @@ fn means_count_padding_or_not() {
     };
     let x = [4.0, 8.0, 2.0, 6.0];
     let pooled = |reduction| {
-        let mut builder = Builder::new(Isa::best(), 1);
+        let mut builder = Builder::new(Isa::best(), Storage::Single, 1);
         let value = builder.input([1, 2, 2]);
         let value = builder.pool(value, &window, reduction);
         builder.output(value);
@@ -289,7 +289,7 @@ fn what_is_not_a_number_goes_through_the_clamp() {
         clamp: [0.0, f32::INFINITY],
     };
     for isa in available() {
-        let mut builder = Builder::new(isa, 1);
+        let mut builder = Builder::new(isa, Storage::Single, 1);
         let value = builder.input([1, 1, 4]);
         let value = builder.convolve(value, &convolution, None);
         builder.output(value);
@@ -371,7 +371,7 @@ fn an_expansion_and_its_depthwise_convolution_are_the_same_in_one_step() {
             let between: Vec<f32> = between.into_iter().map(|value| value as f32).collect();
             let exact = reference(&between, [70, height, width], &depthwise, None);
             for threads in [1, 3] {
-                let mut builder = Builder::new(isa, threads);
+                let mut builder = Builder::new(isa, Storage::Single, threads);
                 let value = builder.input([9, height, width]);
                 let value = builder.convolve(value, &expand, None);
                 let value = builder.convolve(value, &depthwise, None);
@@ -381,6 +381,37 @@ fn an_expansion_and_its_depthwise_convolution_are_the_same_in_one_step() {
                 let ours = outcome(&network, &Alone, &[&x], exact.len());
                 assert!(is_close(&ours, &exact, 1e-4), "{isa}: {kernel} at {stride}, {threads} threads");
             }
+        }
+    }
+}
+
+#[test]
+fn weights_kept_in_16_bits_are_the_rounded_weights_exactly() {
+    for isa in available() {
+        let mut draw = Draw(23);
+        for case in 0..60 {
+            let (size, mut convolution) = draw_convolution(&mut draw);
+            // Some are below the normal numbers of 16 bits, some below all.
+            let shrunk = |weight: &mut f32| *weight *= [1.0, 1e-3, 1e-5, 1e-9][draw.upto(4) - 1];
+            convolution.weights.iter_mut().for_each(shrunk);
+            let x = draw.floats(size.iter().product());
+            let out = |convolution: &Convolution, storage| {
+                let mut builder = Builder::new(isa, storage, 1);
+                let value = builder.input(size);
+                let value = builder.convolve(value, convolution, None);
+                builder.output(value);
+                let len = convolution.bias.len() * convolution.output.iter().product::<usize>();
+                outcome(&builder.finish(), &Alone, &[&x], len)
+            };
+            let half = out(&convolution, Storage::Half);
+            let transforms = convolution.kernel == [3, 3] && convolution.stride == [1, 1];
+            for weight in convolution.weights.iter_mut().filter(|_| !convolution.depthwise) {
+                *weight = half::f16::from_f32(*weight).to_f32();
+            }
+            let rounded = out(&convolution, Storage::Single);
+            let tolerance = if transforms { 2e-2 } else { 0.0 };
+            let exact: Vec<f64> = rounded.into_iter().map(f64::from).collect();
+            assert!(is_close(&half, &exact, tolerance), "{isa}, case {case}");
         }
     }
 }

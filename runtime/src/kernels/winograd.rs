@@ -7,7 +7,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::dense::{Packed, Target, product};
+use super::dense::{Packed, Storage, Target, product};
 use super::memory::Floats;
 use super::simd::{Kernel, Simd};
 use super::window::Window;
@@ -71,6 +71,7 @@ impl Winograd {
         weights: &[f32],
         bias: &[f32],
         clamp: [f32; 2],
+        storage: Storage,
         threads: usize,
     ) -> Winograd {
         let (inputs, outputs) = (window.input.channels, window.output.channels);
@@ -87,7 +88,9 @@ impl Winograd {
         }
         let weights = transformed
             .chunks_exact(inputs * outputs)
-            .map(|place| Packed::new::<S>(inputs, outputs, |row, column| place[row * outputs + column]))
+            .map(|place| {
+                Packed::new::<S>(inputs, outputs, storage, |row, column| place[row * outputs + column])
+            })
             .collect();
         let all = tiles(&window);
         let fitting = TASK_BYTES / (4 * PLACES * (window.input.stride + window.output.stride));

@@ -149,7 +149,7 @@ pub enum PrecisionArg {
     Auto,
     /// 32-bit floats
     F32,
-    /// 16-bit floats, where the processor computes with them
+    /// Weights as 16-bit floats: half of the memory, about 3 digits
     F16,
 }
 

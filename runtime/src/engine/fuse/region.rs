@@ -9,7 +9,7 @@ use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, SumPool};
 
 use super::tail::Tail;
 use super::{convolution, is_window, size, window};
-use crate::kernels::{Arena, Builder, Isa, Network, Reduction, Source, Team, Threads, Value};
+use crate::kernels::{Arena, Builder, Network, Reduction, Source, Threads, Value};
 
 /// A region's network, and which outlets of the graph it takes and gives.
 pub(super) struct Plan {
@@ -29,16 +29,11 @@ struct Planner<'a> {
 }
 
 impl Plan {
-    pub(super) fn of(
-        model: &TypedModel,
-        region: &[usize],
-        isa: Isa,
-        team: &Arc<Threads>,
-    ) -> TractResult<Plan> {
+    pub(super) fn of(model: &TypedModel, region: &[usize], builder: Builder) -> TractResult<Plan> {
         let mut planner = Planner {
             model,
             region: region.iter().copied().collect(),
-            builder: Builder::new(isa, team.members()),
+            builder,
             values: HashMap::new(),
             inputs: Vec::new(),
         };

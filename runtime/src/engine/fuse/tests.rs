@@ -90,7 +90,7 @@ fn regions(writer: Writer, input: &[usize]) -> usize {
     let mut count = 0;
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
         let team = Arc::new(Threads::new(2).unwrap());
-        let Fused { model, takes_bytes } = fuse(typed.clone(), isa, &team).unwrap();
+        let Fused { model, takes_bytes } = fuse(typed.clone(), isa, Storage::Single, &team).unwrap();
         count = model.nodes().iter().filter(|node| node.op_is::<Region>()).count();
         let image = if takes_bytes {
             let (height, width) = (input[2], input[3]);
