@@ -247,9 +247,9 @@ impl Tile<'_> {
         match vectors {
             1 => enter!(1: 1 2 3 4 5 6 7 8 9 10 11 12),
             2 if S::TILES[1] == 12 => enter!(2: 1 2 3 4 5 6 7 8 9 10 11 12),
-            2 => enter!(2: 1 2 3 4 5 6),
-            3 if S::TILES.len() > 2 => enter!(3: 1 2 3 4 5 6 7 8),
-            4 if S::TILES.len() > 2 => enter!(4: 1 2 3 4 5 6),
+            2 => enter!(2: 1 2 3 4 5 6 7 8),
+            3 if S::TILES.len() > 2 => enter!(3: 1 2 3 4 5 6),
+            4 if S::TILES.len() > 2 => enter!(4: 1 2 3 4),
             _ => unreachable!("a tile of {vectors} vectors"),
         }
     }
@@ -272,19 +272,37 @@ impl<W: Kept, const M: usize, const NV: usize> Kernel for Sized<'_, W, M, NV> {
             for pointers in tile.pixels {
                 let mut pixels = [ptr::null::<f32>(); M];
                 pixels.copy_from_slice(&pointers[..M]);
-                for k in 0..tile.depth {
-                    let mut w = [S::splat(0.0); NV];
-                    for (j, w) in w.iter_mut().enumerate() {
-                        *w = W::load::<S>(weights.add(j * S::LANES));
-                        S::prefetch(weights.wrapping_add((AHEAD * NV + j) * S::LANES).cast());
-                    }
-                    for i in 0..M {
-                        let x = S::splat(*pixels[i].add(k));
-                        for j in 0..NV {
-                            sums[i][j] = S::fma(x, w[j], sums[i][j]);
+                // A macro: a closure might be compiled for the baseline processor.
+                macro_rules! row {
+                    ($lane:expr, $i:ident => $x:expr) => {
+                        let mut w = [S::splat(0.0); NV];
+                        for (j, w) in w.iter_mut().enumerate() {
+                            *w = W::load::<S>(weights.add(j * S::LANES));
+                            S::prefetch(weights.wrapping_add((AHEAD * NV + j) * S::LANES).cast());
                         }
+                        for $i in 0..M {
+                            let x = $x;
+                            for j in 0..NV {
+                                sums[$i][j] = S::fma_value(w[j], x, $lane, sums[$i][j]);
+                            }
+                        }
+                        weights = weights.add(NV * S::LANES);
+                    };
+                }
+                let mut k = 0;
+                while S::STEP > 1 && k + S::STEP <= tile.depth {
+                    let mut x = [S::values(pixels[0].add(k)); M];
+                    for i in 1..M {
+                        x[i] = S::values(pixels[i].add(k));
                     }
-                    weights = weights.add(NV * S::LANES);
+                    for lane in 0..S::STEP {
+                        row!(lane, i => x[i]);
+                    }
+                    k += S::STEP;
+                }
+                while k < tile.depth {
+                    row!(0, i => S::value(pixels[i].add(k)));
+                    k += 1;
                 }
             }
             let (low, high) = (S::splat(tile.low), S::splat(tile.high));

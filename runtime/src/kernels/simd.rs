@@ -19,7 +19,11 @@ pub(super) trait Simd: Copy {
     /// Pixels of a dense tile that is 1, 2, 3, .. vectors wide: as many as leave the accumulators, the weights and
     /// one value of the picture in registers.
     const TILES: &'static [usize];
+    /// Values of a pixel that a dense tile takes at once.
+    const STEP: usize;
     type V: Copy;
+    /// [`Simd::STEP`] values of a pixel.
+    type X: Copy;
 
     unsafe fn load(at: *const f32) -> Self::V;
     /// Widens 16-bit floats, finite ones, given by their bits.
@@ -31,6 +35,12 @@ pub(super) trait Simd: Copy {
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// From a pointer that is good for `STEP` floats.
+    unsafe fn values(at: *const f32) -> Self::X;
+    /// One value, as the first of so many.
+    unsafe fn value(at: *const f32) -> Self::X;
+    /// `w * x[lane] + c`.
+    unsafe fn fma_value(w: Self::V, x: Self::X, lane: usize, c: Self::V) -> Self::V;
     /// The larger one; what is not a number in `v` stays.
     unsafe fn at_least(v: Self::V, low: Self::V) -> Self::V;
     /// The smaller one; what is not a number in `v` stays.
@@ -46,7 +56,7 @@ pub(super) trait Simd: Copy {
 macro_rules! simd {
     ($(#[$doc:meta])* $name:ident, $features:literal, $v:ty, $lanes:literal, $tiles:expr,
      $load:ident $store:ident $splat:ident $add:ident $sub:ident $mul:ident,
-     $load_halves:expr, $fma:expr, $at_least:expr, $at_most:expr, $prefetch:expr) => {
+     $load_halves:expr, $step:literal $x:ty, $values:expr, $value:expr, $fma_value:expr, $fma:expr, $at_least:expr, $at_most:expr, $prefetch:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(in crate::kernels) struct $name;
@@ -55,7 +65,9 @@ macro_rules! simd {
         impl Simd for $name {
             const LANES: usize = $lanes;
             const TILES: &'static [usize] = &$tiles;
+            const STEP: usize = $step;
             type V = $v;
+            type X = $x;
 
             #[inline(always)]
             unsafe fn load(at: *const f32) -> $v {
@@ -88,6 +100,18 @@ macro_rules! simd {
             #[inline(always)]
             unsafe fn fma(a: $v, b: $v, c: $v) -> $v {
                 unsafe { $fma(a, b, c) }
+            }
+            #[inline(always)]
+            unsafe fn values(at: *const f32) -> $x {
+                unsafe { $values(at) }
+            }
+            #[inline(always)]
+            unsafe fn value(at: *const f32) -> $x {
+                unsafe { $value(at) }
+            }
+            #[inline(always)]
+            unsafe fn fma_value(w: $v, x: $x, lane: usize, c: $v) -> $v {
+                unsafe { $fma_value(w, x, lane, c) }
             }
             #[inline(always)]
             unsafe fn at_least(v: $v, low: $v) -> $v {
@@ -124,13 +148,19 @@ mod x86 {
         /// 16 floats, 32 registers.
         Avx512, "avx512f,avx2,fma,f16c", __m512, 16, [12, 12],
         _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps,
-        |at: *const u16| _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())), _mm512_fmadd_ps, _mm512_max_ps, _mm512_min_ps, |at: *const f32| _mm_prefetch::<_MM_HINT_T0>(at.cast())
+        |at: *const u16| _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())),
+        1 __m512, |at: *const f32| _mm512_set1_ps(*at), |at: *const f32| _mm512_set1_ps(*at),
+        |w, x, _, c| _mm512_fmadd_ps(w, x, c),
+        _mm512_fmadd_ps, _mm512_max_ps, _mm512_min_ps, |at: *const f32| _mm_prefetch::<_MM_HINT_T0>(at.cast())
     );
     simd!(
         /// 8 floats, 16 registers.
         Avx2, "avx2,fma,f16c", __m256, 8, [12, 6],
         _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps,
-        |at: *const u16| _mm256_cvtph_ps(_mm_loadu_si128(at.cast())), _mm256_fmadd_ps, _mm256_max_ps, _mm256_min_ps, |at: *const f32| _mm_prefetch::<_MM_HINT_T0>(at.cast())
+        |at: *const u16| _mm256_cvtph_ps(_mm_loadu_si128(at.cast())),
+        1 __m256, |at: *const f32| _mm256_set1_ps(*at), |at: *const f32| _mm256_set1_ps(*at),
+        |w, x, _, c| _mm256_fmadd_ps(w, x, c),
+        _mm256_fmadd_ps, _mm256_max_ps, _mm256_min_ps, |at: *const f32| _mm_prefetch::<_MM_HINT_T0>(at.cast())
     );
 }
 #[cfg(target_arch = "x86_64")]
@@ -142,11 +172,26 @@ mod arm {
 
     use super::{Kernel, Simd};
 
+    /// Multiplies by a lane without moving it anywhere first. The lane is known when this is compiled.
+    #[inline(always)]
+    unsafe fn by_lane(w: float32x4_t, x: float32x4_t, lane: usize, c: float32x4_t) -> float32x4_t {
+        unsafe {
+            match lane {
+                0 => vfmaq_laneq_f32::<0>(c, w, x),
+                1 => vfmaq_laneq_f32::<1>(c, w, x),
+                2 => vfmaq_laneq_f32::<2>(c, w, x),
+                _ => vfmaq_laneq_f32::<3>(c, w, x),
+            }
+        }
+    }
+
     simd!(
         /// 4 floats, 32 registers.
-        Neon, "neon", float32x4_t, 4, [12, 12, 8, 6],
+        Neon, "neon", float32x4_t, 4, [12, 8, 6, 4],
         vld1q_f32 vst1q_f32 vdupq_n_f32 vaddq_f32 vsubq_f32 vmulq_f32,
-        |at| vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(at))), |a, b, c| vfmaq_f32(c, a, b), vmaxq_f32, vminq_f32, |_| ()
+        |at| vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(at))),
+        4 float32x4_t, vld1q_f32, |at| vld1q_dup_f32(at), by_lane,
+        |a, b, c| vfmaq_f32(c, a, b), vmaxq_f32, vminq_f32, |_| ()
     );
 }
 #[cfg(target_arch = "aarch64")]
@@ -165,7 +210,9 @@ fn each(f: impl Fn(usize) -> f32) -> [f32; 4] {
 impl Simd for Portable {
     const LANES: usize = 4;
     const TILES: &'static [usize] = &[8, 4];
+    const STEP: usize = 1;
     type V = [f32; 4];
+    type X = f32;
 
     #[inline(always)]
     unsafe fn load(at: *const f32) -> [f32; 4] {
@@ -202,6 +249,18 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn fma(a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
         each(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn values(at: *const f32) -> f32 {
+        unsafe { *at }
+    }
+    #[inline(always)]
+    unsafe fn value(at: *const f32) -> f32 {
+        unsafe { *at }
+    }
+    #[inline(always)]
+    unsafe fn fma_value(w: [f32; 4], x: f32, _lane: usize, c: [f32; 4]) -> [f32; 4] {
+        each(|i| w[i] * x + c[i])
     }
     #[inline(always)]
     unsafe fn at_least(v: [f32; 4], low: [f32; 4]) -> [f32; 4] {
