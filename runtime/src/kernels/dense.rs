@@ -114,15 +114,35 @@ pub(super) struct Target {
     pub(super) high: f32,
 }
 
-/// Pixels times weights: `out[i] = clamp(bias + sum over taps of pixel(i, tap) x weights[tap] + residual[i])` for the
-/// pixels `from..to` and the column blocks `first..last` of `weights`.
-///
-/// `pixel` gives the pointer to the `depth` input channels of a tap of a pixel.
+/// Pixels times weights: `out[i] = clamp(bias + pixel i x weights + residual[i])` for the pixels `from..to` and the column
+/// blocks `first..last` of `weights`; pixel `i` lies `i * apart` floats behind `x`.
 ///
 /// # Safety
-/// The pointers that `pixel` gives are good for `depth` floats; `bias` and `target` for all pixels and columns
-/// that are asked for, in whole vectors.
+/// Pixels are good for `weights.depth` floats; `bias` and `target` for all pixels and columns that are asked for, in
+/// whole vectors.
 pub(super) unsafe fn product<S: Simd>(
+    weights: &Packed,
+    bias: *const f32,
+    pixels: (usize, usize),
+    (first, last): (usize, usize),
+    target: &Target,
+    (x, apart): (*const f32, usize),
+) {
+    for block in &weights.blocks[first..last] {
+        let height = even(pixels.1 - pixels.0, S::TILES[block.vectors - 1]);
+        let rows = Rows::Line { x, apart };
+        // Safety: the caller's promise.
+        unsafe {
+            Tiles::new::<S>(weights, block, bias, target, pixels, rows).dispatch::<S>(height, weights, block)
+        }
+    }
+}
+
+/// As [`product`], summed over `taps`: `pixel` gives the pointer to the input channels of a tap of a pixel.
+///
+/// # Safety
+/// As [`product`]; the pointers that `pixel` gives are good for `weights.depth / taps` floats.
+unsafe fn windows<S: Simd>(
     weights: &Packed,
     taps: usize,
     bias: *const f32,
@@ -131,46 +151,22 @@ pub(super) unsafe fn product<S: Simd>(
     target: &Target,
     pixel: impl Fn(usize, usize) -> *const f32,
 ) {
-    let depth = weights.depth / taps;
     let mut table = [[ptr::null(); MOST_PIXELS]; MOST_TAPS];
     for block in &weights.blocks[first..last] {
         let height = even(to - from, S::TILES[block.vectors - 1]);
-        let column = block.first * S::LANES;
-        let mut at = from;
-        while at < to {
-            let rows = height.min(to - at);
+        for at in (from..to).step_by(height) {
+            let end = (at + height).min(to);
             for (tap, pointers) in table.iter_mut().enumerate().take(taps) {
                 for (i, pointer) in pointers.iter_mut().enumerate().take(height) {
-                    *pointer = pixel(at + i.min(rows - 1), tap);
+                    *pointer = pixel((at + i).min(end - 1), tap);
                 }
             }
-            let start = at * target.stride + column;
-            // Safety: the caller's promise; rows beyond the last one are read again and not written.
+            let rows = Rows::Table(&table[..taps]);
+            // Safety: the caller's promise.
             unsafe {
-                let tile = Tile {
-                    pixels: &table[..taps],
-                    depth,
-                    weights: weights.floats.as_ptr(),
-                    offset: block.offset,
-                    bias: bias.add(column),
-                    residual: if target.residual.is_null() {
-                        ptr::null()
-                    } else {
-                        target.residual.add(start)
-                    },
-                    out: target.out.wrapping_add(start),
-                    stride: target.stride,
-                    rows,
-                    low: target.low,
-                    high: target.high,
-                };
-                if weights.half {
-                    tile.dispatch::<S, Halves>(height, block.vectors);
-                } else {
-                    tile.dispatch::<S, Singles>(height, block.vectors);
-                }
+                Tiles::new::<S>(weights, block, bias, target, (at, end), rows)
+                    .dispatch::<S>(height, weights, block);
             }
-            at += rows;
         }
     }
 }
@@ -180,8 +176,19 @@ fn even(pixels: usize, most: usize) -> usize {
     pixels.div_ceil(pixels.div_ceil(most).max(1)).max(1)
 }
 
-struct Tile<'a> {
-    pixels: &'a [[*const f32; MOST_PIXELS]],
+/// Where the pixels of tiles are read.
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    /// One after the other.
+    Line { x: *const f32, apart: usize },
+    /// Those of a single tile, tap by tap.
+    Table(&'a [[*const f32; MOST_PIXELS]]),
+}
+
+/// Tiles of one column block, one below the other.
+struct Tiles<'a> {
+    rows: Rows<'a>,
+    /// Input channels of a tap.
     depth: usize,
     weights: *const f32,
     /// Where the block's weights begin, in numbers.
@@ -190,14 +197,14 @@ struct Tile<'a> {
     residual: *const f32,
     out: *mut f32,
     stride: usize,
-    /// Of the tile's pixels, those that are written.
-    rows: usize,
+    /// The first pixel, and the one after the last.
+    pixels: (usize, usize),
     low: f32,
     high: f32,
 }
 
-/// A tile of `M` pixels by `NV` vectors, its weights kept as `W`.
-struct Sized<'a, W, const M: usize, const NV: usize>(Tile<'a>, PhantomData<W>);
+/// Tiles of `M` pixels by `NV` vectors, their weights kept as `W`.
+struct Sized<'a, W, const M: usize, const NV: usize>(Tiles<'a>, PhantomData<W>);
 
 /// What weights are kept as.
 trait Kept {
@@ -232,10 +239,51 @@ impl Kept for Halves {
     }
 }
 
-impl Tile<'_> {
+impl<'a> Tiles<'a> {
     /// # Safety
-    /// As [`product`]; `height` and `vectors` are ones that [`Simd::TILES`] allows.
-    unsafe fn dispatch<S: Simd, W: Kept>(self, height: usize, vectors: usize) {
+    /// As [`product`].
+    unsafe fn new<S: Simd>(
+        weights: &Packed,
+        block: &Block,
+        bias: *const f32,
+        target: &Target,
+        pixels: (usize, usize),
+        rows: Rows<'a>,
+    ) -> Tiles<'a> {
+        let column = block.first * S::LANES;
+        let taps = if let Rows::Table(table) = rows { table.len() } else { 1 };
+        let has_residual = !target.residual.is_null();
+        Tiles {
+            rows,
+            depth: weights.depth / taps,
+            weights: weights.floats.as_ptr(),
+            offset: block.offset,
+            bias: bias.wrapping_add(column),
+            residual: if has_residual { target.residual.wrapping_add(column) } else { ptr::null() },
+            out: target.out.wrapping_add(column),
+            stride: target.stride,
+            pixels,
+            low: target.low,
+            high: target.high,
+        }
+    }
+
+    /// Makes them, `height` pixels each but the last.
+    ///
+    /// # Safety
+    /// As [`product`]; the height is one that [`Simd::TILES`] allows.
+    unsafe fn dispatch<S: Simd>(self, height: usize, weights: &Packed, block: &Block) {
+        // Safety: the caller's promise.
+        unsafe {
+            if weights.half {
+                self.enter::<S, Halves>(height, block.vectors);
+            } else {
+                self.enter::<S, Singles>(height, block.vectors);
+            }
+        }
+    }
+
+    unsafe fn enter<S: Simd, W: Kept>(self, height: usize, vectors: usize) {
         macro_rules! enter {
             ($vectors:literal: $($height:literal)*) => {
                 match height {
@@ -258,20 +306,39 @@ impl Tile<'_> {
 impl<W: Kept, const M: usize, const NV: usize> Kernel for Sized<'_, W, M, NV> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let tile = self.0;
+        let (from, to) = self.0.pixels;
+        for at in (from..to).step_by(M) {
+            // Safety: the promise of `product`.
+            unsafe { self.0.tile::<S, W, M, NV>(at, M.min(to - at)) }
+        }
+    }
+}
+
+impl Tiles<'_> {
+    /// The tile that begins with pixel `at`. Of its `M` pixels `rows` are written; the others read the last of them again.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, W: Kept, const M: usize, const NV: usize>(&self, at: usize, rows: usize) {
         // Safety: the promise of `product`; the arrays are of the tile's own size.
         unsafe {
             let mut sums = [[S::splat(0.0); NV]; M];
             for j in 0..NV {
-                let bias = S::load(tile.bias.add(j * S::LANES));
+                let bias = S::load(self.bias.add(j * S::LANES));
                 for row in &mut sums {
                     row[j] = bias;
                 }
             }
-            let mut weights = tile.weights.cast::<W::Number>().add(tile.offset);
-            for pointers in tile.pixels {
+            let mut weights = self.weights.cast::<W::Number>().add(self.offset);
+            let taps = if let Rows::Table(table) = self.rows { table.len() } else { 1 };
+            for tap in 0..taps {
                 let mut pixels = [ptr::null::<f32>(); M];
-                pixels.copy_from_slice(&pointers[..M]);
+                match self.rows {
+                    Rows::Table(table) => pixels.copy_from_slice(&table.get_unchecked(tap)[..M]),
+                    Rows::Line { x, apart } => {
+                        for i in 0..M {
+                            pixels[i] = x.add((at + i.min(rows - 1)) * apart);
+                        }
+                    }
+                }
                 // A macro: a closure might be compiled for the baseline processor.
                 macro_rules! row {
                     ($lane:expr, $i:ident => $x:expr) => {
@@ -290,7 +357,7 @@ impl<W: Kept, const M: usize, const NV: usize> Kernel for Sized<'_, W, M, NV> {
                     };
                 }
                 let mut k = 0;
-                while S::STEP > 1 && k + S::STEP <= tile.depth {
+                while S::STEP > 1 && k + S::STEP <= self.depth {
                     let mut x = [S::values(pixels[0].add(k)); M];
                     for i in 1..M {
                         x[i] = S::values(pixels[i].add(k));
@@ -300,20 +367,20 @@ impl<W: Kept, const M: usize, const NV: usize> Kernel for Sized<'_, W, M, NV> {
                     }
                     k += S::STEP;
                 }
-                while k < tile.depth {
+                while k < self.depth {
                     row!(0, i => S::value(pixels[i].add(k)));
                     k += 1;
                 }
             }
-            let (low, high) = (S::splat(tile.low), S::splat(tile.high));
+            let (low, high) = (S::splat(self.low), S::splat(self.high));
             for (i, sums) in sums.into_iter().enumerate() {
-                if i < tile.rows {
+                if i < rows {
                     for (j, mut sum) in sums.into_iter().enumerate() {
-                        let at = i * tile.stride + j * S::LANES;
-                        if !tile.residual.is_null() {
-                            sum = S::add(sum, S::load(tile.residual.add(at)));
+                        let at = (at + i) * self.stride + j * S::LANES;
+                        if !self.residual.is_null() {
+                            sum = S::add(sum, S::load(self.residual.add(at)));
                         }
-                        S::store(tile.out.add(at), S::at_most(S::at_least(sum, low), high));
+                        S::store(self.out.wrapping_add(at), S::at_most(S::at_least(sum, low), high));
                     }
                 }
             }
@@ -428,10 +495,9 @@ impl Dense {
                     let (y, x0) = (pixel / output.width, pixel % output.width);
                     x.add((y * stride[0] + tap * dilation[0]) * line + x0 * stride[1] * input.channels)
                 };
-                product::<S>(&self.weights, self.taps, bias, rows, columns, &target, pixel);
+                windows::<S>(&self.weights, self.taps, bias, rows, columns, &target, pixel);
             } else if self.window.is_pointwise() {
-                let pixel = |pixel: usize, _| x.add(pixel * input.stride);
-                product::<S>(&self.weights, 1, bias, rows, columns, &target, pixel);
+                product::<S>(&self.weights, bias, rows, columns, &target, (x, input.stride));
             } else {
                 let zeros = self.zeros.as_ptr();
                 let pixel = |pixel: usize, tap: usize| {
@@ -442,7 +508,7 @@ impl Dense {
                     let inside = self.window.inside(line, column);
                     inside.map_or(zeros, |(row, column)| x.add((row * input.width + column) * input.stride))
                 };
-                product::<S>(&self.weights, self.taps, bias, rows, columns, &target, pixel);
+                windows::<S>(&self.weights, self.taps, bias, rows, columns, &target, pixel);
             }
         }
     }

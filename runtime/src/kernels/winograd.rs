@@ -243,9 +243,7 @@ impl Winograd {
                 high: f32::INFINITY,
             };
             let all = (0, weights.blocks());
-            product::<S>(weights, 1, self.zeros.as_ptr(), (0, tiles), all, &target, |tile, _| {
-                values.add(tile * input)
-            });
+            product::<S>(weights, self.zeros.as_ptr(), (0, tiles), all, &target, (values, input));
         }
     }
 
