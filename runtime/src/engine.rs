@@ -214,15 +214,15 @@ impl Engine {
     /// # Errors
     /// All of [`read_model`]'s and [`Engine::from_bytes`]'s.
     pub fn load(path: &Path, options: Options) -> Result<Engine, LoadError> {
-        Engine::from_bytes(&read_model(path)?, options)
+        Engine::from_bytes(read_model(path)?, options)
     }
 
-    /// The model in a file's bytes.
+    /// The model in a file's bytes, which are let go, where they are owned, before the network is built.
     ///
     /// # Errors
     /// Anything that is not a whole, consistent Fieldmark model; precision `F16` where the model
     /// fails its self-test with it.
-    pub fn from_bytes(bytes: &[u8], options: Options) -> Result<Engine, LoadError> {
+    pub fn from_bytes(bytes: impl AsRef<[u8]>, options: Options) -> Result<Engine, LoadError> {
         let half = options.precision == Precision::F16;
         if half && options.kernels == Kernels::Tract && !has_half_arithmetic() {
             let processor = instruction_set();
@@ -235,11 +235,12 @@ impl Engine {
         Ok(engine)
     }
 
-    fn prepared(bytes: &[u8], options: Options) -> Result<Engine, LoadError> {
-        let model = check::read_onnx(bytes)?;
+    fn prepared(bytes: impl AsRef<[u8]>, options: Options) -> Result<Engine, LoadError> {
+        let model = check::read_onnx(bytes.as_ref())?;
         let description = check::description(&model)?;
-        check::check_model(&model, &description, bytes.len())?;
-        let graph = Graph::prepare(&model, &description, options)?;
+        check::check_model(&model, &description, bytes.as_ref().len())?;
+        drop(bytes);
+        let graph = Graph::prepare(model, &description, options)?;
         Ok(Engine { description, graph })
     }
 

@@ -66,12 +66,14 @@ pub fn instruction_set() -> String {
 impl Graph {
     /// Builds the network and checks its outputs against the description.
     pub(super) fn prepare(
-        model: &ModelProto,
+        model: ModelProto,
         description: &Description,
         options: Options,
     ) -> Result<Graph, LoadError> {
         let half = options.precision == Precision::F16;
-        let typed = prepared(|| typed_model(model, description.input.side as usize))?;
+        let typed = prepared(|| typed_model(&model, description.input.side as usize))?;
+        // Constants are in memory twice otherwise, while the kernels pack theirs.
+        drop(model);
         check_sizes(&typed)?;
         let map_size = check_outputs(&typed, description)?;
         let multiply_adds = prepared(|| multiply_adds(&typed))?;

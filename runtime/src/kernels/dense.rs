@@ -61,25 +61,47 @@ impl Packed {
         storage: Storage,
         weight: impl Fn(usize, usize) -> f32,
     ) -> Packed {
-        let lanes = S::LANES;
-        let blocks = blocks(columns.div_ceil(lanes), S::TILES.len(), depth * lanes);
-        let mut floats = Floats::zeros(columns.div_ceil(lanes) * lanes * depth);
-        let values = floats.as_mut_slice();
-        for block in &blocks {
-            let width = block.vectors * lanes;
-            let first = block.first * lanes;
+        let mut packed = Packed::zeros::<S>(depth, columns);
+        packed.fill::<S>((0, depth), columns, weight);
+        packed.keep(storage);
+        packed
+    }
+
+    /// To be filled.
+    pub(super) fn zeros<S: Simd>(depth: usize, columns: usize) -> Packed {
+        let vectors = columns.div_ceil(S::LANES);
+        let blocks = blocks(vectors, S::TILES.len(), depth * S::LANES);
+        Packed { floats: Floats::zeros(vectors * S::LANES * depth), half: false, blocks, depth }
+    }
+
+    /// Sets the rows `from..to`.
+    pub(super) fn fill<S: Simd>(
+        &mut self,
+        (from, to): (usize, usize),
+        columns: usize,
+        weight: impl Fn(usize, usize) -> f32,
+    ) {
+        let values = self.floats.as_mut_slice();
+        for block in &self.blocks {
+            let width = block.vectors * S::LANES;
+            let first = block.first * S::LANES;
             let filled = width.min(columns - first);
-            for row in 0..depth {
+            for row in from..to {
                 let to = &mut values[block.offset + row * width..][..filled];
                 to.iter_mut().enumerate().for_each(|(j, value)| *value = weight(row, first + j));
             }
         }
+    }
+
+    /// Goes over to the way that weights are kept in.
+    pub(super) fn keep(&mut self, storage: Storage) {
         let halves = match storage {
             Storage::Single => None,
-            Storage::Half => Floats::halves(values),
+            Storage::Half => Floats::halves(self.floats.as_mut_slice()),
         };
-        let half = halves.is_some();
-        Packed { floats: halves.unwrap_or(floats), half, blocks, depth }
+        if let Some(halves) = halves {
+            (self.floats, self.half) = (halves, true);
+        }
     }
 
     /// Column blocks.

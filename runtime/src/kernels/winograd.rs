@@ -18,6 +18,9 @@ const PLACES: usize = 36;
 /// Transformed values and products of one task stay in the second-level cache.
 const TASK_BYTES: usize = 512 << 10;
 
+/// Floats of weights that are transformed together when a network is built.
+const TRANSFORMED: usize = 256 << 10;
+
 /// Below, reading four times the weights costs more than the products saved.
 const LEAST_TILES: usize = 12;
 
@@ -75,30 +78,34 @@ impl Winograd {
         threads: usize,
     ) -> Winograd {
         let (inputs, outputs) = (window.input.channels, window.output.channels);
-        // G g G' of every window, place by place.
-        let mut transformed = vec![0.0; PLACES * inputs * outputs];
-        for (at, g) in weights.as_chunks::<9>().0.iter().enumerate() {
-            let (column, row) = (at / inputs, at % inputs);
-            let half = G.map(|a| [0, 1, 2].map(|j| a[0] * g[j] + a[1] * g[3 + j] + a[2] * g[6 + j]));
-            for place in 0..PLACES {
-                let (h, b) = (half[place / 6], G[place % 6]);
-                let value = h[0] * b[0] + h[1] * b[1] + h[2] * b[2];
-                transformed[(place * inputs + row) * outputs + column] = value;
+        let mut packed: Vec<Packed> = (0..PLACES).map(|_| Packed::zeros::<S>(inputs, outputs)).collect();
+        // G g G' of the windows of some input channels, place by place; so few that they stay in the cache.
+        let band = (TRANSFORMED / (PLACES * outputs)).clamp(1, inputs);
+        let mut transformed = vec![0.0; PLACES * band * outputs];
+        for from in (0..inputs).step_by(band) {
+            let to = (from + band).min(inputs);
+            for (column, windows) in weights.chunks_exact(9 * inputs).enumerate() {
+                for (row, g) in windows.as_chunks::<9>().0[from..to].iter().enumerate() {
+                    let half = G.map(|a| [0, 1, 2].map(|j| a[0] * g[j] + a[1] * g[3 + j] + a[2] * g[6 + j]));
+                    for place in 0..PLACES {
+                        let (h, b) = (half[place / 6], G[place % 6]);
+                        let value = h[0] * b[0] + h[1] * b[1] + h[2] * b[2];
+                        transformed[(place * band + row) * outputs + column] = value;
+                    }
+                }
+            }
+            for (place, packed) in transformed.chunks_exact(band * outputs).zip(&mut packed) {
+                packed.fill::<S>((from, to), outputs, |row, column| place[(row - from) * outputs + column]);
             }
         }
-        let weights = transformed
-            .chunks_exact(inputs * outputs)
-            .map(|place| {
-                Packed::new::<S>(inputs, outputs, storage, |row, column| place[row * outputs + column])
-            })
-            .collect();
+        packed.iter_mut().for_each(|packed| packed.keep(storage));
         let all = tiles(&window);
         let fitting = TASK_BYTES / (4 * PLACES * (window.input.stride + window.output.stride));
         let chunk = (fitting.max(12) / 6 * 6).min(all);
         let apart = threads == 1 || all.div_ceil(chunk) >= 3 * threads;
         Winograd {
             window,
-            weights,
+            weights: packed,
             bias: Floats::padded(bias, window.output.stride),
             zeros: Floats::zeros(window.input.stride.max(window.output.stride)),
             low: clamp[0],

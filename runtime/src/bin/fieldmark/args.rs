@@ -212,8 +212,7 @@ pub fn options(precision: PrecisionArg, threads: Option<u16>) -> Result<Options,
 /// [`fieldmark::engine::LoadError`], below the path where the message does not have it.
 pub fn load(path: &Path, precision: PrecisionArg, threads: Option<u16>) -> anyhow::Result<Engine> {
     let options = options(precision, threads)?;
-    let bytes = read_model(path)?;
-    Engine::from_bytes(&bytes, options).with_context(|| path.display().to_string())
+    Engine::from_bytes(read_model(path)?, options).with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]

@@ -129,9 +129,11 @@ impl Model {
         let began = Instant::now();
         let bytes = read_model(&args.model)?;
         let options = options(args.precision, args.threads)?;
-        let engine = Engine::from_bytes(&bytes, options).with_context(|| name.clone())?;
-        let load = milliseconds(began.elapsed());
-        Ok(Model { engine, name, sha256: hexadecimal(&Sha256::digest(&bytes)), load })
+        let read = began.elapsed();
+        let sha256 = hexadecimal(&Sha256::digest(&bytes));
+        let began = Instant::now();
+        let engine = Engine::from_bytes(bytes, options).with_context(|| name.clone())?;
+        Ok(Model { engine, name, sha256, load: milliseconds(read + began.elapsed()) })
     }
 }
 
