@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost::Message;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::type_proto::Value as TypeValue;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use tract_onnx::prelude::*;
 
 use super::error::LoadError;
 use super::guard::{guarded, one_line};
@@ -83,8 +83,8 @@ const CONSTANT_OPERATORS: [&str; 9] =
 /// The protocol buffer in a file.
 pub(super) fn read_onnx(bytes: &[u8]) -> Result<ModelProto, LoadError> {
     let refused = |reason: String| LoadError::NotOnnx { bytes: bytes.len(), reason };
-    let mut reader = bytes;
-    let model = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut reader))
+    // tract's own reader would copy the file first.
+    let model = guarded(|| ModelProto::decode(bytes))
         .map_err(refused)?
         .map_err(|error| refused(one_line(&error.to_string())))?;
     if model.graph.as_ref().is_none_or(|graph| graph.node.is_empty()) {

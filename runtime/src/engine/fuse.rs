@@ -11,6 +11,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -147,9 +148,9 @@ fn size(model: &TypedModel, outlet: OutletId) -> Option<[usize; 3]> {
 }
 
 /// The values of a constant f32 tensor.
-fn constant(model: &TypedModel, outlet: OutletId) -> Option<Arc<Tensor>> {
+fn constant(model: &TypedModel, outlet: OutletId) -> Option<&Tensor> {
     let fact = model.outlet_fact(outlet).ok()?;
-    fact.konst.clone().filter(|tensor| tensor.datum_type() == DatumType::F32)
+    fact.konst.as_deref().filter(|tensor| tensor.datum_type() == DatumType::F32)
 }
 
 fn is_window(node: &TypedNode) -> bool {
@@ -173,7 +174,7 @@ fn is_known(model: &TypedModel, node: &TypedNode) -> TractResult<bool> {
 }
 
 /// What a window does, without parameters.
-fn window(model: &TypedModel, node: &TypedNode, spec: &PoolSpec) -> Option<Convolution> {
+fn window(model: &TypedModel, node: &TypedNode, spec: &PoolSpec) -> Option<Convolution<'static>> {
     let [_, height, width] = size(model, node.inputs[0])?;
     let [_, out_height, out_width] = size(model, OutletId::new(node.id, 0))?;
     if spec.data_format != DataFormat::NCHW || spec.kernel_shape.len() != 2 {
@@ -186,7 +187,7 @@ fn window(model: &TypedModel, node: &TypedNode, spec: &PoolSpec) -> Option<Convo
         stride: [spec.stride(0), spec.stride(1)],
         dilation: [spec.dilation(0), spec.dilation(1)],
         before: [padding[0].pad_before, padding[1].pad_before],
-        weights: Vec::new(),
+        weights: Cow::default(),
         bias: Vec::new(),
         depthwise: false,
         clamp: [f32::NEG_INFINITY, f32::INFINITY],
@@ -194,7 +195,11 @@ fn window(model: &TypedModel, node: &TypedNode, spec: &PoolSpec) -> Option<Convo
 }
 
 /// The convolution of a node, if the kernels can do it.
-fn convolution(model: &TypedModel, node: &TypedNode, conv: &Conv) -> TractResult<Option<Convolution>> {
+fn convolution<'a>(
+    model: &'a TypedModel,
+    node: &TypedNode,
+    conv: &Conv,
+) -> TractResult<Option<Convolution<'a>>> {
     let Some(window) = window(model, node, &conv.pool_spec) else { return Ok(None) };
     let (inputs, outputs) = (conv.input_channels(), conv.output_channels());
     let depthwise = conv.group > 1 && conv.group == inputs && inputs == outputs;
@@ -208,7 +213,7 @@ fn convolution(model: &TypedModel, node: &TypedNode, conv: &Conv) -> TractResult
     };
     let bias = bias.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
     let bias = if bias.len() == 1 { vec![bias[0]; outputs] } else { bias };
-    let weights = weights.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+    let weights = Cow::Borrowed(weights.try_as_plain_ram()?.as_slice::<f32>()?);
     let convolution = Convolution { weights, bias, depthwise, ..window };
     Ok(Some(convolution).filter(Builder::can_convolve))
 }

@@ -155,7 +155,7 @@ pub(super) unsafe fn product<S: Simd>(
         let rows = Rows::Line { x, apart };
         // Safety: the caller's promise.
         unsafe {
-            Tiles::new::<S>(weights, block, bias, target, pixels, rows).dispatch::<S>(height, weights, block)
+            Tiles::new::<S>(weights, block, bias, target, pixels, rows).dispatch::<S>(height, weights, block);
         }
     }
 }
@@ -356,8 +356,8 @@ impl Tiles<'_> {
                 match self.rows {
                     Rows::Table(table) => pixels.copy_from_slice(&table.get_unchecked(tap)[..M]),
                     Rows::Line { x, apart } => {
-                        for i in 0..M {
-                            pixels[i] = x.add((at + i.min(rows - 1)) * apart);
+                        for (i, pixel) in pixels.iter_mut().enumerate() {
+                            *pixel = x.add((at + i.min(rows - 1)) * apart);
                         }
                     }
                 }

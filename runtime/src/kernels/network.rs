@@ -1,5 +1,6 @@
 //! A network of fused steps, planned once: which buffer lies where, and who does which task.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -53,7 +54,7 @@ pub struct Value(usize);
 
 /// A convolution: what its window does, and its parameters.
 #[derive(Clone, Debug)]
-pub struct Convolution {
+pub struct Convolution<'a> {
     /// Height and width of the window.
     pub kernel: [usize; 2],
     /// Places of the window, down and across.
@@ -65,7 +66,7 @@ pub struct Convolution {
     /// Padding before the first pixel; after the last it is what the output needs.
     pub before: [usize; 2],
     /// `[out, in, height, width]`; of a depthwise one `[channels, 1, height, width]`.
-    pub weights: Vec<f32>,
+    pub weights: Cow<'a, [f32]>,
     /// One for each channel of the output.
     pub bias: Vec<f32>,
     /// Every channel has its own window.
@@ -167,7 +168,7 @@ impl Builder {
     }
 
     /// Whether there is a kernel for the convolution.
-    pub fn can_convolve(convolution: &Convolution) -> bool {
+    pub fn can_convolve(convolution: &Convolution<'_>) -> bool {
         convolution.depthwise || convolution.kernel[0] * convolution.kernel[1] <= MOST_TAPS
     }
 
@@ -175,7 +176,7 @@ impl Builder {
     ///
     /// # Panics
     /// Parameters of other sizes than the convolution's, and one that [`Builder::can_convolve`] denies.
-    pub fn convolve(&mut self, x: Value, convolution: &Convolution, residual: Option<Value>) -> Value {
+    pub fn convolve(&mut self, x: Value, convolution: &Convolution<'_>, residual: Option<Value>) -> Value {
         assert!(Builder::can_convolve(convolution), "there is a kernel");
         let Convolution { kernel, stride, dilation, before, output, depthwise, .. } = *convolution;
         let [channels, ..] = self.size(x);
@@ -206,7 +207,7 @@ impl Builder {
     }
 
     /// Pooling; of the convolution's fields only what its window does is looked at.
-    pub fn pool(&mut self, x: Value, window: &Convolution, reduction: Reduction) -> Value {
+    pub fn pool(&mut self, x: Value, window: &Convolution<'_>, reduction: Reduction) -> Value {
         let x = self.plain(x);
         let input = self.shapes[x];
         let Convolution { kernel, stride, dilation, before, output, .. } = *window;

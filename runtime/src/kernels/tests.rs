@@ -30,7 +30,7 @@ impl Draw {
 }
 
 /// Any convolution, and its input's size.
-fn draw_convolution(draw: &mut Draw) -> ([usize; 3], Convolution) {
+fn draw_convolution(draw: &mut Draw) -> ([usize; 3], Convolution<'static>) {
     let depthwise = draw.upto(3) == 1;
     let kernel = match draw.upto(4) {
         1 => [1, 1],
@@ -50,7 +50,7 @@ fn draw_convolution(draw: &mut Draw) -> ([usize; 3], Convolution) {
     let channels = draw.of(&[1, 3, 4, 7, 16, 17, 24, 33, 64]);
     let outputs = if depthwise { channels } else { draw.of(&[1, 5, 16, 31, 40, 64, 80, 100, 144]) };
     let inputs = if depthwise { 1 } else { channels };
-    let weights = draw.floats(outputs * inputs * kernel[0] * kernel[1]);
+    let weights = draw.floats(outputs * inputs * kernel[0] * kernel[1]).into();
     let bias = draw.floats(outputs);
     let clamp = match draw.upto(3) {
         1 => OPEN,
@@ -66,7 +66,7 @@ fn draw_convolution(draw: &mut Draw) -> ([usize; 3], Convolution) {
 fn reference(
     x: &[f32],
     [channels, height, width]: [usize; 3],
-    c: &Convolution,
+    c: &Convolution<'_>,
     r: Option<&[f32]>,
 ) -> Vec<f64> {
     let mut out = Vec::new();
@@ -145,14 +145,14 @@ fn a_convolution_is_what_its_definition_says_with_every_instruction_set() {
 }
 
 /// A convolution that goes by Winograd's tiles: 3 x 3 over many channels.
-fn square(draw: &mut Draw, channels: usize, outputs: usize, side: [usize; 2]) -> Convolution {
+fn square(draw: &mut Draw, channels: usize, outputs: usize, side: [usize; 2]) -> Convolution<'static> {
     Convolution {
         kernel: [3, 3],
         output: side,
         stride: [1, 1],
         dilation: [1, 1],
         before: [1, 1],
-        weights: draw.floats(outputs * channels * 9),
+        weights: draw.floats(outputs * channels * 9).into(),
         bias: draw.floats(outputs),
         depthwise: false,
         clamp: [0.0, f32::INFINITY],
@@ -194,15 +194,18 @@ fn small(isa: Isa, threads: usize) -> (Network, usize) {
         stride: [2, 2],
         dilation: [1, 1],
         before: [0, 0],
-        weights: draw.floats(24 * 27),
+        weights: draw.floats(24 * 27).into(),
         bias: draw.floats(24),
         depthwise: false,
         clamp: [0.0, 6.0],
     };
     let x = builder.convolve(image, &stem, None);
     let y = builder.convolve(x, &square(&mut draw, 24, 24, [20, 18]), Some(x));
-    let depthwise =
-        Convolution { depthwise: true, weights: draw.floats(24 * 9), ..square(&mut draw, 24, 24, [20, 18]) };
+    let depthwise = Convolution {
+        depthwise: true,
+        weights: draw.floats(24 * 9).into(),
+        ..square(&mut draw, 24, 24, [20, 18])
+    };
     let z = builder.convolve(y, &depthwise, None);
     let z = builder.affine(z, Some(y), &[0.1; 24], &[0.0; 24], OPEN);
     let half = Convolution { output: [10, 9], stride: [2, 2], ..stem };
@@ -257,7 +260,7 @@ fn means_count_padding_or_not() {
         stride: [2, 2],
         dilation: [1, 1],
         before: [1, 1],
-        weights: Vec::new(),
+        weights: Vec::new().into(),
         bias: Vec::new(),
         depthwise: true,
         clamp: OPEN,
@@ -283,7 +286,7 @@ fn what_is_not_a_number_goes_through_the_clamp() {
         stride: [1, 1],
         dilation: [1, 1],
         before: [0, 0],
-        weights: vec![1.0],
+        weights: vec![1.0].into(),
         bias: vec![0.0],
         depthwise: false,
         clamp: [0.0, f32::INFINITY],
@@ -352,7 +355,7 @@ fn an_expansion_and_its_depthwise_convolution_are_the_same_in_one_step() {
                 kernel: [1, 1],
                 output: [height, width],
                 before: [0, 0],
-                weights: draw.floats(70 * 9),
+                weights: draw.floats(70 * 9).into(),
                 clamp: [0.0, 6.0],
                 ..square(&mut draw, 9, 70, [height, width])
             };
@@ -362,7 +365,7 @@ fn an_expansion_and_its_depthwise_convolution_are_the_same_in_one_step() {
                 output: [reach(height), reach(width)],
                 stride: [stride; 2],
                 before: [before; 2],
-                weights: draw.floats(70 * kernel * kernel),
+                weights: draw.floats(70 * kernel * kernel).into(),
                 depthwise: true,
                 ..square(&mut draw, 70, 70, [height, width])
             };
@@ -393,9 +396,9 @@ fn weights_kept_in_16_bits_are_the_rounded_weights_exactly() {
             let (size, mut convolution) = draw_convolution(&mut draw);
             // Some are below the normal numbers of 16 bits, some below all.
             let shrunk = |weight: &mut f32| *weight *= [1.0, 1e-3, 1e-5, 1e-9][draw.upto(4) - 1];
-            convolution.weights.iter_mut().for_each(shrunk);
+            convolution.weights.to_mut().iter_mut().for_each(shrunk);
             let x = draw.floats(size.iter().product());
-            let out = |convolution: &Convolution, storage| {
+            let out = |convolution: &Convolution<'_>, storage| {
                 let mut builder = Builder::new(isa, storage, 1);
                 let value = builder.input(size);
                 let value = builder.convolve(value, convolution, None);
@@ -405,7 +408,7 @@ fn weights_kept_in_16_bits_are_the_rounded_weights_exactly() {
             };
             let half = out(&convolution, Storage::Half);
             let transforms = convolution.kernel == [3, 3] && convolution.stride == [1, 1];
-            for weight in convolution.weights.iter_mut().filter(|_| !convolution.depthwise) {
+            for weight in convolution.weights.to_mut().iter_mut().filter(|_| !convolution.depthwise) {
                 *weight = half::f16::from_f32(*weight).to_f32();
             }
             let rounded = out(&convolution, Storage::Single);

@@ -18,7 +18,10 @@ const PLACES: usize = 36;
 /// Transformed values and products of one task stay in the second-level cache.
 const TASK_BYTES: usize = 512 << 10;
 
-/// Floats of weights that are transformed together when a network is built.
+/// Windows whose weights are transformed side by side when a network is built.
+const TOGETHER: usize = 16;
+
+/// Floats of transformed weights that are on their way to their places in the meantime.
 const TRANSFORMED: usize = 256 << 10;
 
 /// Below, reading four times the weights costs more than the products saved.
@@ -84,13 +87,17 @@ impl Winograd {
         let mut transformed = vec![0.0; PLACES * band * outputs];
         for from in (0..inputs).step_by(band) {
             let to = (from + band).min(inputs);
-            for (column, windows) in weights.chunks_exact(9 * inputs).enumerate() {
-                for (row, g) in windows.as_chunks::<9>().0[from..to].iter().enumerate() {
-                    let half = G.map(|a| [0, 1, 2].map(|j| a[0] * g[j] + a[1] * g[3 + j] + a[2] * g[6 + j]));
-                    for place in 0..PLACES {
-                        let (h, b) = (half[place / 6], G[place % 6]);
-                        let value = h[0] * b[0] + h[1] * b[1] + h[2] * b[2];
-                        transformed[(place * band + row) * outputs + column] = value;
+            for row in from..to {
+                for first in (0..outputs).step_by(TOGETHER) {
+                    let columns = first..(first + TOGETHER).min(outputs);
+                    let mut windows = [[0.0; TOGETHER]; 9];
+                    for (i, column) in columns.clone().enumerate() {
+                        let window = &weights[9 * (column * inputs + row)..][..9];
+                        windows.iter_mut().zip(window).for_each(|(tap, weight)| tap[i] = *weight);
+                    }
+                    for (place, values) in transformed_weights(&windows).iter().enumerate() {
+                        let to = &mut transformed[(place * band + row - from) * outputs..][columns.clone()];
+                        to.copy_from_slice(&values[..columns.len()]);
                     }
                 }
             }
@@ -98,7 +105,9 @@ impl Winograd {
                 packed.fill::<S>((from, to), outputs, |row, column| place[(row - from) * outputs + column]);
             }
         }
-        packed.iter_mut().for_each(|packed| packed.keep(storage));
+        for packed in &mut packed {
+            packed.keep(storage);
+        }
         let all = tiles(&window);
         let fitting = TASK_BYTES / (4 * PLACES * (window.input.stride + window.output.stride));
         let chunk = (fitting.max(12) / 6 * 6).min(all);
@@ -307,6 +316,27 @@ impl Winograd {
             }
         }
     }
+}
+
+/// `G g G'` of some windows, each value of all of them side by side.
+fn transformed_weights(g: &[[f32; TOGETHER]; 9]) -> [[f32; TOGETHER]; PLACES] {
+    let mut half = [[0.0; TOGETHER]; 18];
+    for (at, half) in half.iter_mut().enumerate() {
+        let [a, b, c] = G[at / 3];
+        let column = at % 3;
+        for (i, half) in half.iter_mut().enumerate() {
+            *half = a * g[column][i] + b * g[3 + column][i] + c * g[6 + column][i];
+        }
+    }
+    let mut values = [[0.0; TOGETHER]; PLACES];
+    for (place, values) in values.iter_mut().enumerate() {
+        let [a, b, c] = G[place % 6];
+        let [x, y, z] = [0, 1, 2].map(|column| &half[3 * (place / 6) + column]);
+        for (i, value) in values.iter_mut().enumerate() {
+            *value = x[i] * a + y[i] * b + z[i] * c;
+        }
+    }
+    values
 }
 
 struct Transform<'a> {

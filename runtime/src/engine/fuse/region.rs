@@ -85,11 +85,13 @@ impl Planner<'_> {
         let (value, last) = if let Some(conv) = node.op_as::<Conv>() {
             let mut step = convolution(model, node, conv)?.context("a convolution of the kernels")?;
             let (tail, last) = self.follow(id, Tail::new(channels), absorbed)?;
-            let per = step.weights.len() / channels;
-            for (channel, weights) in step.weights.chunks_exact_mut(per).enumerate() {
-                for weight in weights {
-                    *weight *= tail.scale[channel];
+            if tail.scale.iter().any(|scale| *scale != 1.0) {
+                let per = step.weights.len() / channels;
+                for (weights, scale) in step.weights.to_mut().chunks_exact_mut(per).zip(&tail.scale) {
+                    weights.iter_mut().for_each(|weight| *weight *= scale);
                 }
+            }
+            for channel in 0..channels {
                 step.bias[channel] = step.bias[channel] * tail.scale[channel] + tail.shift[channel];
             }
             step.clamp = tail.clamp;
