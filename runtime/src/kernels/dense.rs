@@ -22,6 +22,9 @@ pub(super) const MOST_TAPS: usize = 49;
 /// Rows of weights that are asked for before they are used: they come from the second-level cache or further.
 const AHEAD: usize = 32;
 
+/// Enough for threads to end together, so few that each is worth its start.
+pub(super) const TASKS_A_THREAD: usize = 4;
+
 /// Pixels that a task reads should stay in the second-level cache beside a block of weights.
 const READ_BYTES: usize = 512 << 10;
 
@@ -536,18 +539,25 @@ impl Dense {
     }
 }
 
-/// Pixels and column blocks of one task: what it reads stays in the cache, and every thread gets a few tasks.
+/// Pixels and column blocks of one task: what it reads stays in the cache, and every thread gets a few tasks. Of pixels
+/// and weights the larger part is shared out first, so that each thread reads its own share of it.
 fn task_size(window: &Window, weights: &Packed, threads: usize) -> [usize; 2] {
     let (pixels, blocks) = (window.output.pixels(), weights.blocks.len());
     // Neighbouring windows share most of what they read.
     let shared = (window.stride[0] * window.stride[1]).min(window.kernel[0] * window.kernel[1]);
-    let bytes = 4 * window.input.channels * shared;
-    let mut size = (READ_BYTES / bytes.max(1)).clamp(MOST_PIXELS, pixels.max(MOST_PIXELS));
+    let floats = window.input.channels * shared;
+    let fitting = (READ_BYTES / (4 * floats).max(1)).clamp(MOST_PIXELS, pixels.max(MOST_PIXELS));
     if threads == 1 {
-        return [size, blocks];
+        return [fitting, blocks];
     }
-    let tasks = 4 * threads;
-    size = size.min(pixels.div_ceil(tasks).next_multiple_of(MOST_PIXELS));
-    let groups = tasks.div_ceil(pixels.div_ceil(size)).min(blocks);
-    [size, blocks.div_ceil(groups)]
+    let tasks = TASKS_A_THREAD * threads;
+    let tiles = pixels.div_ceil(MOST_PIXELS);
+    let (across, down) = if weights.floats.len() > floats * pixels {
+        let across = blocks.min(tasks);
+        (across, tasks.div_ceil(across).min(tiles))
+    } else {
+        let down = tiles.min(tasks);
+        (tasks.div_ceil(down).min(blocks), down)
+    };
+    [fitting.min(pixels.div_ceil(down)), blocks.div_ceil(across)]
 }

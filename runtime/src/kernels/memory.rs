@@ -46,6 +46,10 @@ impl Floats {
         Some(floats)
     }
 
+    pub(super) fn len(&self) -> usize {
+        LINE * self.0.len()
+    }
+
     pub(super) fn as_ptr(&self) -> *const f32 {
         self.0.as_ptr().cast()
     }

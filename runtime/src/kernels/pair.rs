@@ -14,7 +14,7 @@ const LEAST_BYTES: usize = 512 << 10;
 const MOST_WEIGHT_BYTES: usize = 48 << 10;
 
 /// Rows of the output that a task makes at least, so that few rows are computed by two tasks.
-const LEAST_ROWS: usize = 7;
+const LEAST_ROWS: usize = 14;
 
 /// The two, ready to run.
 #[derive(Debug)]

@@ -81,7 +81,7 @@ impl Shared {
                 self.done.fetch_add(1, Release);
                 idle = Instant::now();
             } else if idle.elapsed() < AWAKE {
-                (0..32).for_each(|_| spin_loop());
+                (0..4).for_each(|_| spin_loop());
             } else {
                 let asleep = &self.asleep[member - 1];
                 asleep.store(true, SeqCst);
