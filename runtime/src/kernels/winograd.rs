@@ -109,8 +109,11 @@ impl Winograd {
             packed.keep(storage);
         }
         let all = tiles(&window);
-        let fitting = TASK_BYTES / (4 * PLACES * (window.input.stride + window.output.stride));
-        let chunk = (fitting.max(12) / 6 * 6).min(all);
+        let chunk = chunk(
+            all,
+            4 * PLACES * (window.input.stride + window.output.stride),
+            4 * PLACES * inputs * outputs,
+        );
         let apart = threads == 1 || all.div_ceil(chunk) >= 3 * threads;
         Winograd {
             window,
@@ -371,6 +374,17 @@ impl Kernel for Results<'_> {
         // Safety: the promise of `Winograd::task`.
         unsafe { winograd.results::<S>(products, residual, out, from, part) }
     }
+}
+
+/// How many of `all` tiles are transformed together: every chunk reads all weights, and chunks that are too large for the
+/// cache write and read their values further out.
+fn chunk(all: usize, tile_bytes: usize, weight_bytes: usize) -> usize {
+    let cost = |chunks: &usize| {
+        let spilled = all.div_ceil(*chunks) * tile_bytes > TASK_BYTES;
+        chunks * weight_bytes + if spilled { 2 * all * tile_bytes } else { 0 }
+    };
+    let chunks = (1..=all.div_ceil(LEAST_TILES)).min_by_key(cost).unwrap_or(1);
+    all.div_ceil(chunks)
 }
 
 fn tiles(window: &Window) -> usize {
