@@ -85,7 +85,7 @@ pub struct Engine {
 }
 
 /// What the network says about one input.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Output {
     /// `c` finite numbers.
     pub logits: Vec<f32>,
@@ -289,20 +289,37 @@ impl Engine {
     /// # Errors
     /// A frame of another size, and logits or maps that are not finite.
     pub fn run(&self, frame: &Frame) -> Result<Output, RunError> {
+        let mut output = Output::default();
+        self.run_into(frame, &mut output)?;
+        Ok(output)
+    }
+
+    /// As [`Engine::run`], into what an earlier run gave, or a default. After the first run of an engine that is all
+    /// kernels nothing is allocated.
+    ///
+    /// # Errors
+    /// As [`Engine::run`]; the output may have been written to.
+    pub fn run_into(&self, frame: &Frame, output: &mut Output) -> Result<(), RunError> {
         let side = self.description.input.side;
         let actual = (frame.width(), frame.height());
         if actual != (side, side) {
             return Err(RunError::Size { side, actual });
         }
-        let output = self.graph.run(frame)?;
+        let Description { labels, layout, .. } = &self.description;
+        let [height, width] = self.graph.map_size;
+        output.logits.resize(labels.len(), 0.0);
+        if output.maps.dim() != (layout.channels(), height, width) {
+            output.maps = Array3::zeros((layout.channels(), height, width));
+        }
+        self.graph.run(frame, output)?;
         let bad = |value: &f32| !value.is_finite();
         if let Some(class) = output.logits.iter().position(bad) {
             return Err(self.not_finite("logit", class, output.logits[class]));
         }
         if let Some(((channel, ..), value)) = output.maps.indexed_iter().find(|(_, value)| bad(value)) {
-            return Err(self.not_finite("map", self.description.layout.class_of(channel), *value));
+            return Err(self.not_finite("map", layout.class_of(channel), *value));
         }
-        Ok(output)
+        Ok(())
     }
 
     fn not_finite(&self, what: &'static str, class: usize, value: f32) -> RunError {

@@ -6,6 +6,7 @@
 
 #![allow(clippy::wildcard_imports, reason = "tract's macros need its prelude")]
 
+mod head;
 mod region;
 mod tail;
 #[cfg(test)]
@@ -25,13 +26,17 @@ use tract_onnx::tract_core::ops::source::TypedSource;
 use tract_onnx::tract_core::optim::Optimizer;
 
 use crate::kernels::{Builder, Convolution, Isa, Storage, Team, Threads};
-use region::{Plan, Region};
+use head::{Group, is_map_sum, is_same, matrix};
+use region::Plan;
+pub(super) use region::Region;
 use tail::{is_affine, is_sum};
 
 /// A graph with its regions, and whether its input is `u8 [1, height, width, 3]` now.
 pub(super) struct Fused {
     pub(super) model: TypedModel,
     pub(super) takes_bytes: bool,
+    /// The region that takes the graph's only input and gives its outputs, in order: there is nothing else to run.
+    pub(super) whole: Option<Region>,
 }
 
 /// Replaces what the kernels can do.
@@ -47,13 +52,18 @@ pub(super) fn fuse(
     let takes_bytes = takes_bytes(&model, &levels)?;
     let mut fused = TypedModel::default();
     let mut map: HashMap<OutletId, OutletId> = HashMap::new();
+    let mut whole = None;
     for level in 0..=levels.last() {
         let region: Vec<usize> = order.iter().copied().filter(|&id| levels.is_fused_at(id, level)).collect();
         if !region.is_empty() {
             let plan = Plan::of(&model, &region, Builder::new(isa, storage, team.members()))?;
             let inputs: TVec<OutletId> = plan.inputs.iter().map(|outlet| map[outlet]).collect();
             let name = format!("{}.kernels", model.node(region[0]).name);
-            let outputs = fused.wire_node(name, Region::new(plan.network, team, &plan.sizes), &inputs)?;
+            let region = Region::new(plan.network, team, plan.shapes);
+            if plan.inputs == model.input_outlets()? && plan.outputs == model.output_outlets()? {
+                whole = Some(region.clone());
+            }
+            let outputs = fused.wire_node(name, region, &inputs)?;
             map.extend(plan.outputs.into_iter().zip(outputs));
         }
         for id in order.iter().copied().filter(|&id| levels.is_tracts_at(id, level)) {
@@ -74,7 +84,7 @@ pub(super) fn fuse(
     }
     let outputs: Vec<OutletId> = model.output_outlets()?.iter().map(|outlet| map[outlet]).collect();
     fused.select_output_outlets(&outputs)?;
-    Ok(Fused { model: fused, takes_bytes })
+    Ok(Fused { model: fused, takes_bytes, whole })
 }
 
 /// Who computes a node, and when: one level for each change from tract to kernels or back on the way to it, so that
@@ -136,15 +146,16 @@ fn bytes_of(fact: &TypedFact) -> TractResult<TypedFact> {
     Ok(u8::fact([1, shape[2], shape[3], shape[1]]))
 }
 
-/// Channels, height and width of `f32 [1, channels, height, width]`.
+/// Channels, height and width of `f32 [1, channels, height, width]`; where height and width are missing they are 1.
 fn size(model: &TypedModel, outlet: OutletId) -> Option<[usize; 3]> {
     let fact = model.outlet_fact(outlet).ok()?;
-    match fact.shape.as_concrete()? {
-        &[1, channels, height, width] if fact.datum_type == DatumType::F32 && fact.is_plain() => {
-            Some([channels, height, width]).filter(|size| size.iter().all(|&side| side > 0))
-        }
-        _ => None,
-    }
+    let (channels, height, width) = match *fact.shape.as_concrete()? {
+        [1, channels, height, width] => (channels, height, width),
+        [1, channels, 1] | [1, channels] => (channels, 1, 1),
+        _ => return None,
+    };
+    let is_plain = fact.datum_type == DatumType::F32 && fact.is_plain();
+    Some([channels, height, width]).filter(|size| is_plain && size.iter().all(|&side| side > 0))
 }
 
 /// The values of a constant f32 tensor.
@@ -158,6 +169,9 @@ fn is_window(node: &TypedNode) -> bool {
 }
 
 fn is_known(model: &TypedModel, node: &TypedNode) -> TractResult<bool> {
+    if Group::around(model, node).is_some() {
+        return Ok(true);
+    }
     if node.outputs.len() != 1 || size(model, OutletId::new(node.id, 0)).is_none() {
         return Ok(false);
     }
@@ -170,7 +184,10 @@ fn is_known(model: &TypedModel, node: &TypedNode) -> TractResult<bool> {
     if let Some(pool) = node.op_as::<SumPool>() {
         return Ok(pool.normalize && window(model, node, &pool.pool_spec).is_some());
     }
-    Ok(node.op_is::<TypedBinOp>() && (is_affine(model, node) || is_sum(model, node)))
+    Ok(is_same(model, node)
+        || is_map_sum(model, node)
+        || matrix(model, node).is_some()
+        || node.op_is::<TypedBinOp>() && (is_affine(model, node) || is_sum(model, node)))
 }
 
 /// What a window does, without parameters.

@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use ndarray::Array3;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
-use tract_onnx::tract_core::internal::Cost;
+use tract_onnx::tract_core::internal::{Cost, TractErrorContext, ensure};
 use tract_onnx::tract_core::tract_linalg;
 
 use super::check::{OUTPUTS, graph_error};
 use super::error::{LoadError, RunError};
-use super::fuse::{Fused, fuse};
+use super::fuse::{Region, fuse};
 use super::guard::{guarded, one_line};
 use super::{Kernels, Options, Output, Precision};
 use crate::frame::{Frame, input};
-use crate::kernels::{Isa, Storage, Team, Threads};
+use crate::kernels::{Isa, Source, Storage, Team, Threads};
 use crate::model::Description;
 
 /// The most values a tensor of the graph may have, 1 GiB in f32: twice the widest layer of a VGG-16 at
@@ -42,14 +41,25 @@ pub(super) enum Numbers {
 /// A network ready to run.
 #[derive(Debug)]
 pub(super) struct Graph {
-    plan: Arc<TypedRunnableModel>,
+    runner: Runner,
     side: usize,
     pub(super) map_size: [usize; 2],
     pub(super) numbers: Numbers,
     pub(super) multiply_adds: u64,
     pub(super) threads: usize,
-    /// The input is `u8 [1, side, side, 3]`.
-    takes_bytes: bool,
+}
+
+/// What computes the outputs of a picture.
+#[derive(Debug)]
+enum Runner {
+    /// The kernels, all of it.
+    Kernels(Box<Region>),
+    /// tract, and the kernels inside of its graph.
+    Tract {
+        plan: Arc<TypedRunnableModel>,
+        /// The input is `u8 [1, side, side, 3]`.
+        takes_bytes: bool,
+    },
 }
 
 /// This processor computes with 16-bit floats, and tract has kernels for it.
@@ -89,16 +99,8 @@ impl Graph {
         let side = description.input.side as usize;
         let Some(isa) = isa else {
             let numbers = if half { Numbers::Half } else { Numbers::Single };
-            let plan = prepared(|| plan(typed, half))?;
-            return Ok(Graph {
-                plan,
-                side,
-                map_size,
-                numbers,
-                multiply_adds,
-                threads: 1,
-                takes_bytes: false,
-            });
+            let runner = Runner::Tract { plan: prepared(|| plan(typed, half))?, takes_bytes: false };
+            return Ok(Graph { runner, side, map_size, numbers, multiply_adds, threads: 1 });
         };
         if !isa.is_available() {
             let reason = format!("this processor does not have {isa}; it has {}", instruction_set());
@@ -112,22 +114,35 @@ impl Graph {
             Precision::Auto | Precision::F32 => Storage::Single,
             Precision::F16 => Storage::Half,
         };
-        let Fused { model, takes_bytes } = prepared(|| fuse(typed, isa, storage, &Arc::new(team)))?;
-        let plan = prepared(|| plan(model, false))?;
+        let fused = prepared(|| fuse(typed, isa, storage, &Arc::new(team)))?;
+        let takes_bytes = fused.takes_bytes;
+        let runner = match fused.whole.filter(|_| takes_bytes) {
+            Some(region) => Runner::Kernels(Box::new(region)),
+            None => Runner::Tract { plan: prepared(|| plan(fused.model, false))?, takes_bytes },
+        };
         let numbers = if half { Numbers::HalfWeights } else { Numbers::Single };
-        Ok(Graph { plan, side, map_size, numbers, multiply_adds, threads, takes_bytes })
+        Ok(Graph { runner, side, map_size, numbers, multiply_adds, threads })
     }
 
-    /// The outputs for a `side * side` frame, finite or not.
-    pub(super) fn run(&self, frame: &Frame) -> Result<Output, RunError> {
+    /// The outputs for a `side * side` frame, finite or not, which fit into `output`.
+    pub(super) fn run(&self, frame: &Frame, output: &mut Output) -> Result<(), RunError> {
         let failed = |reason: String| RunError::Engine { reason };
-        guarded(|| self.outputs(frame))
+        guarded(|| self.outputs(frame, output))
             .map_err(failed)?
             .map_err(|error| failed(one_line(&format!("{error:#}"))))
     }
 
-    fn outputs(&self, frame: &Frame) -> TractResult<Output> {
-        let mut image = if self.takes_bytes {
+    fn outputs(&self, frame: &Frame, output: &mut Output) -> TractResult<()> {
+        let maps = output.maps.as_slice_mut().context("maps in order")?;
+        let mut outputs = [output.logits.as_mut_slice(), maps];
+        let (plan, takes_bytes) = match &self.runner {
+            Runner::Kernels(region) => {
+                region.run(&[Source::Bytes(frame.pixels())], &mut outputs);
+                return Ok(());
+            }
+            Runner::Tract { plan, takes_bytes } => (plan, *takes_bytes),
+        };
+        let mut image = if takes_bytes {
             Tensor::from_shape(&[1, self.side, self.side, 3], frame.pixels())?
         } else {
             let planes = input(frame);
@@ -137,15 +152,20 @@ impl Graph {
         if self.numbers == Numbers::Half {
             image = image.cast_to::<f16>()?.into_owned();
         }
-        let outputs = self.plan.run(tvec!(image.into()))?;
-        let [logits, maps] = outputs.as_slice() else {
-            return Err(TractError::msg("the graph did not give two outputs"));
-        };
-        let floats = |tensor: &TValue| -> TractResult<Vec<f32>> {
-            Ok(tensor.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
-        };
-        let shape = (maps.shape()[1], maps.shape()[2], maps.shape()[3]);
-        Ok(Output { logits: floats(logits)?, maps: Array3::from_shape_vec(shape, floats(maps)?)? })
+        let tensors = plan.run(tvec!(image.into()))?;
+        ensure!(tensors.len() == outputs.len(), "the graph did not give two outputs");
+        for (tensor, output) in tensors.iter().zip(&mut outputs) {
+            let tensor = tensor.cast_to::<f32>()?;
+            let values = tensor.try_as_plain_ram()?.as_slice::<f32>()?;
+            ensure!(
+                values.len() == output.len(),
+                "an output of {} values, not {}",
+                values.len(),
+                output.len()
+            );
+            output.copy_from_slice(values);
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::model::labels_sha256;
 use crate::unknown::{Rejection, Score, energy};
 
 fn load(model: &ModelProto) -> Result<Engine, LoadError> {
-    Engine::from_bytes(&model.encode_to_vec(), Options::default())
+    Engine::from_bytes(model.encode_to_vec(), Options::default())
 }
 
 fn refusal(model: &ModelProto) -> String {
@@ -335,7 +335,7 @@ fn a_model_without_self_tests_has_not_passed() {
 #[test]
 fn f16_of_tracts_kernels_is_refused_where_the_processor_lacks_it() {
     let options = Options { precision: Precision::F16, kernels: Kernels::Tract, ..Options::default() };
-    match Engine::from_bytes(&model_file(), options) {
+    match Engine::from_bytes(model_file(), options) {
         Ok(engine) => assert_eq!(engine.arithmetic(), "f16"),
         Err(error) => {
             assert!(!has_half_arithmetic());
@@ -349,7 +349,7 @@ fn f16_keeps_the_answer() {
     for kernels in [Kernels::Best, Kernels::Only(Isa::Portable), Kernels::Tract] {
         let options = Options { precision: Precision::F16, kernels, ..Options::default() };
         // Without the check of the processor: slow in tract, but this model is small.
-        let half = Engine::prepared(&model_file(), options).unwrap();
+        let half = Engine::prepared(model_file(), options).unwrap();
         assert!(half.self_test().unwrap().passed());
         let (exact, rounded) = (
             engine().predict(&red_corner(), 3, true).unwrap(),

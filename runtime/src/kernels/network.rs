@@ -16,7 +16,7 @@ use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
-use super::simple::{Affine, AffineRow, Import, PoolRow, Pooling, Reduction, Source, export};
+use super::simple::{Affine, AffineRow, Grouping, Import, PoolRow, Pooling, Reduction, Source, export};
 use super::team::Team;
 use super::window::{Shape, Window};
 use super::winograd::Winograd;
@@ -93,6 +93,7 @@ enum Kind {
     Pair(Box<Pair>),
     Pooling(Pooling),
     Affine(Affine),
+    Grouping(Grouping),
     /// To output number `out`.
     Export(Shape),
 }
@@ -214,6 +215,18 @@ impl Builder {
         let shape = self.shape([input.channels, output[0], output[1]]);
         let window = Window { input, output: shape, kernel, stride, dilation, before };
         self.step(Kind::Pooling(Pooling { window, reduction }), x, None, shape)
+    }
+
+    /// The largest value, or the sum, of every `xi` channels.
+    ///
+    /// # Panics
+    /// Channels that are no whole number of groups.
+    pub fn group(&mut self, x: Value, xi: usize, max: bool) -> Value {
+        let x = self.plain(x);
+        let input = self.shapes[x];
+        assert_eq!(input.channels % xi, 0, "whole groups");
+        let output = self.shape([input.channels / xi, input.height, input.width]);
+        self.step(Kind::Grouping(Grouping { input, output, xi, max }), x, None, output)
     }
 
     /// `clamp((x + other) * scale + shift)`, scale and shift for each channel.
@@ -506,6 +519,7 @@ impl Step {
             Kind::Pair(pair) => pair.tasks(),
             Kind::Pooling(pooling) => pooling.window.output.height,
             Kind::Affine(affine) => affine.shape.height,
+            Kind::Grouping(grouping) => grouping.output.height,
             Kind::Export(shape) => shape.channels.div_ceil(EXPORTED),
         }
     }
@@ -541,6 +555,7 @@ impl Task<'_> {
                 Kind::Pair(pair) => pair.task::<S>(x, other, out, self.own_scratch, task),
                 Kind::Pooling(pooling) => S::enter(PoolRow(pooling, x, out, task)),
                 Kind::Affine(affine) => S::enter(AffineRow(affine, x, other, out, task)),
+                Kind::Grouping(grouping) => grouping.task(x, out, task),
                 Kind::Export(shape) => {
                     let channels = (task * EXPORTED, ((task + 1) * EXPORTED).min(shape.channels));
                     export(*shape, x, out, channels);

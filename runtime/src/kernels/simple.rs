@@ -15,6 +15,8 @@ pub enum Reduction {
     Mean,
     /// The sum of the taps over the area of the window, padding included.
     MeanWithPadding,
+    /// The sum of the taps.
+    Sum,
 }
 
 /// Pooling.
@@ -52,7 +54,7 @@ impl Pooling {
                         }
                     }
                     let mean = match self.reduction {
-                        Reduction::Max => sum,
+                        Reduction::Max | Reduction::Sum => sum,
                         Reduction::Mean => S::mul(sum, S::splat(1.0 / taps as f32)),
                         Reduction::MeanWithPadding => {
                             S::mul(sum, S::splat(1.0 / (kernel[0] * kernel[1]) as f32))
@@ -137,6 +139,46 @@ impl Kernel for AffineRow<'_> {
     unsafe fn run<S: Simd>(self) {
         // Safety: the promise of `Affine::task`.
         unsafe { self.0.task::<S>(self.1, self.2, self.3, self.4) }
+    }
+}
+
+/// The largest value, or the sum, of every so many channels that lie side by side: class-aligned channels of a class.
+#[derive(Debug)]
+pub(super) struct Grouping {
+    pub(super) input: Shape,
+    pub(super) output: Shape,
+    /// Channels of a group.
+    pub(super) xi: usize,
+    /// The largest, not the sum.
+    pub(super) max: bool,
+}
+
+impl Grouping {
+    /// Makes a row.
+    ///
+    /// # Safety
+    /// `x` and `out` are of the shapes.
+    pub(super) unsafe fn task(&self, x: *const f32, out: *mut f32, y: usize) {
+        for pixel in y * self.output.width..(y + 1) * self.output.width {
+            // Safety: the pixel is inside of both.
+            let (groups, reduced) = unsafe {
+                (
+                    core::slice::from_raw_parts(
+                        x.add(pixel * self.input.stride),
+                        self.xi * self.output.channels,
+                    ),
+                    core::slice::from_raw_parts_mut(
+                        out.add(pixel * self.output.stride),
+                        self.output.channels,
+                    ),
+                )
+            };
+            for (group, reduced) in groups.chunks_exact(self.xi).zip(reduced) {
+                let larger = |most: f32, &value: &f32| if value <= most { most } else { value };
+                *reduced =
+                    if self.max { group.iter().fold(f32::NEG_INFINITY, larger) } else { group.iter().sum() };
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Nodes that become one network of fused steps, and the operator that runs it.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,9 +8,10 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, SumPool};
 
+use super::head::{Group, is_map_sum, is_same, matrix};
 use super::tail::Tail;
 use super::{convolution, is_window, size, window};
-use crate::kernels::{Arena, Builder, Network, Reduction, Source, Threads, Value};
+use crate::kernels::{Arena, Builder, Convolution, Network, Reduction, Source, Threads, Value};
 
 /// A region's network, and which outlets of the graph it takes and gives.
 pub(super) struct Plan {
@@ -17,7 +19,7 @@ pub(super) struct Plan {
     pub(super) inputs: Vec<OutletId>,
     pub(super) outputs: Vec<OutletId>,
     /// Of the outputs.
-    pub(super) sizes: Vec<[usize; 3]>,
+    pub(super) shapes: TVec<TVec<usize>>,
 }
 
 struct Planner<'a> {
@@ -46,15 +48,20 @@ impl Plan {
         let mut outputs = Vec::new();
         for &id in region {
             let outlet = OutletId::new(id, 0);
-            if planner.is_wanted_outside(id)? {
-                planner.builder.output(planner.values[&outlet]);
+            if planner.values.contains_key(&outlet) && planner.is_wanted_outside(id)? {
                 outputs.push(outlet);
             }
         }
-        let sizes =
-            outputs.iter().map(|&outlet| size(model, outlet).context("a size")).collect::<Result<_, _>>()?;
+        // The graph's own come in its order.
+        let place = |outlet: &OutletId| model.outputs.iter().position(|output| output == outlet);
+        outputs.sort_by_key(|outlet| place(outlet).unwrap_or(usize::MAX));
+        let mut shapes = TVec::new();
+        for outlet in &outputs {
+            planner.builder.output(planner.values[outlet]);
+            shapes.push(model.outlet_fact(*outlet)?.shape.as_concrete().context("a size")?.into());
+        }
         let inputs = planner.inputs;
-        Ok(Plan { network: planner.builder.finish(), inputs, outputs, sizes })
+        Ok(Plan { network: planner.builder.finish(), inputs, outputs, shapes })
     }
 }
 
@@ -81,14 +88,23 @@ impl Planner<'_> {
         let model = self.model;
         let node = model.node(id);
         let x = node.inputs[0];
+        if let Some(Group { xi, max, nodes }) = Group::from(model, node) {
+            absorbed.extend(nodes);
+            let x = self.value(x)?;
+            let value = self.builder.group(x, xi, max);
+            self.values.insert(OutletId::new(nodes[2], 0), value);
+            return Ok(());
+        }
         let [channels, ..] = size(model, OutletId::new(id, 0)).context("a size")?;
         let (value, last) = if let Some(conv) = node.op_as::<Conv>() {
             let mut step = convolution(model, node, conv)?.context("a convolution of the kernels")?;
             let (tail, last) = self.follow(id, Tail::new(channels), absorbed)?;
-            if tail.scale.iter().any(|scale| *scale != 1.0) {
+            if tail.is_scaled() {
                 let per = step.weights.len() / channels;
                 for (weights, scale) in step.weights.to_mut().chunks_exact_mut(per).zip(&tail.scale) {
-                    weights.iter_mut().for_each(|weight| *weight *= scale);
+                    for weight in weights {
+                        *weight *= scale;
+                    }
                 }
             }
             for channel in 0..channels {
@@ -107,6 +123,17 @@ impl Planner<'_> {
             let counted = if pool.count_include_pad { Reduction::MeanWithPadding } else { Reduction::Mean };
             let x = self.value(x)?;
             (self.builder.pool(x, &window, counted), id)
+        } else if is_same(model, node) {
+            (self.value(x)?, id)
+        } else if is_map_sum(model, node) {
+            let [_, height, width] = size(model, x).context("a size")?;
+            let x = self.value(x)?;
+            let window = Convolution { kernel: [height, width], ..place() };
+            (self.builder.pool(x, &window, Reduction::Sum), id)
+        } else if let Some(weights) = matrix(model, node) {
+            let x = self.value(x)?;
+            let layer = Convolution { weights, bias: vec![0.0; channels], ..place() };
+            (self.builder.convolve(x, &layer, None), id)
         } else {
             let x = node.inputs.iter().copied().find(|&input| super::constant(model, input).is_none());
             let x = x.context("a value")?;
@@ -155,28 +182,43 @@ impl Planner<'_> {
     }
 }
 
+/// A window of one tap at a single place.
+fn place() -> Convolution<'static> {
+    Convolution {
+        kernel: [1, 1],
+        output: [1, 1],
+        stride: [1, 1],
+        dilation: [1, 1],
+        before: [0, 0],
+        weights: Cow::default(),
+        bias: Vec::new(),
+        depthwise: false,
+        clamp: [f32::NEG_INFINITY, f32::INFINITY],
+    }
+}
+
 /// A network of fused steps as one node: planes in, planes out; a picture's bytes where an input is `u8`.
 #[derive(Clone, Debug)]
-pub(super) struct Region {
+pub(in crate::engine) struct Region {
     network: Arc<Network>,
     team: Arc<Threads>,
     /// Memory of runs that are over.
     arenas: Arc<Mutex<Vec<Arena>>>,
-    outputs: TVec<[usize; 3]>,
+    /// Shapes.
+    outputs: TVec<TVec<usize>>,
 }
 
 impl Region {
-    pub(super) fn new(network: Network, team: &Arc<Threads>, outputs: &[[usize; 3]]) -> Region {
-        Region {
-            network: Arc::new(network),
-            team: Arc::clone(team),
-            arenas: Arc::default(),
-            outputs: outputs.iter().copied().collect(),
-        }
+    pub(super) fn new(network: Network, team: &Arc<Threads>, outputs: TVec<TVec<usize>>) -> Region {
+        Region { network: Arc::new(network), team: Arc::clone(team), arenas: Arc::default(), outputs }
     }
 
-    fn shape([channels, height, width]: [usize; 3]) -> [usize; 4] {
-        [1, channels, height, width]
+    /// Computes the outputs. Nothing is allocated but the memory of the first run, and of the first beside another.
+    pub(in crate::engine) fn run(&self, sources: &[Source], outputs: &mut [&mut [f32]]) {
+        let arena = self.arenas.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut arena = arena.unwrap_or_else(|| self.network.arena());
+        self.network.run(&mut arena, &*self.team, sources, outputs);
+        self.arenas.lock().unwrap_or_else(PoisonError::into_inner).push(arena);
     }
 }
 
@@ -213,8 +255,8 @@ impl EvalOp for Region {
             });
         }
         let mut outputs = TVec::new();
-        for size in &self.outputs {
-            outputs.push(Tensor::zero::<f32>(&Region::shape(*size))?);
+        for shape in &self.outputs {
+            outputs.push(Tensor::zero::<f32>(shape)?);
         }
         let mut views = Vec::with_capacity(outputs.len());
         for output in &mut outputs {
@@ -224,10 +266,7 @@ impl EvalOp for Region {
         for view in &mut views {
             slices.push(view.as_slice_mut::<f32>()?);
         }
-        let arena = self.arenas.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut arena = arena.unwrap_or_else(|| self.network.arena());
-        self.network.run(&mut arena, &*self.team, &sources, &mut slices);
-        self.arenas.lock().unwrap_or_else(PoisonError::into_inner).push(arena);
+        self.run(&sources, &mut slices);
         drop(views);
         Ok(outputs.into_iter().map(IntoTValue::into_tvalue).collect())
     }
@@ -235,7 +274,7 @@ impl EvalOp for Region {
 
 impl TypedOp for Region {
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(self.outputs.iter().map(|size| f32::fact(Region::shape(*size))).collect())
+        Ok(self.outputs.iter().map(f32::fact).collect())
     }
 
     as_op!();

@@ -25,6 +25,11 @@ impl Tail {
         }
     }
 
+    /// A scale is not 1.
+    pub(super) fn is_scaled(&self) -> bool {
+        self.scale.iter().any(|scale| scale.to_bits() != 1.0_f32.to_bits())
+    }
+
     fn is_open(&self) -> bool {
         self.clamp == [f32::NEG_INFINITY, f32::INFINITY]
     }
@@ -77,7 +82,7 @@ fn operator(node: &TypedNode) -> Option<String> {
 fn channel_values(model: &TypedModel, node: &TypedNode) -> Option<Vec<f32>> {
     let [channels, ..] = size(model, OutletId::new(node.id, 0))?;
     let tensor = node.inputs.iter().find_map(|&input| constant(model, input))?;
-    let per_channel = tensor.shape() == [1, channels, 1, 1];
+    let per_channel = tensor.len() == channels && tensor.shape().get(1) == Some(&channels);
     let values = tensor.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec();
     (values.len() == 1 || per_channel).then_some(values)
 }

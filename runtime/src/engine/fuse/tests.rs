@@ -1,10 +1,12 @@
 //! The pass against tract's own kernels, on graphs as other makers write them.
 
 use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto};
 
 use super::super::fixture::{int, ints, node, tensor, value};
 use super::*;
+use crate::kernels::Source;
 
 /// A graph from `image` to `y` that is being written.
 #[derive(Default)]
@@ -31,6 +33,16 @@ impl Writer {
 
     fn scalar(&mut self, name: &str, value: f32) {
         self.tensors.push(tensor(name, &[], vec![value]));
+    }
+
+    fn integers(&mut self, name: &str, values: &[i64]) {
+        self.tensors.push(TensorProto {
+            name: name.to_string(),
+            dims: vec![values.len() as i64],
+            data_type: DataType::Int64 as i32,
+            int64_data: values.to_vec(),
+            ..TensorProto::default()
+        });
     }
 
     /// A convolution with random parameters.
@@ -72,9 +84,14 @@ fn text(name: &str, text: &str) -> AttributeProto {
     }
 }
 
-/// Checks that kernels of every instruction set and tract give the same numbers, and returns how many nodes of the
-/// graph run on kernels.
+/// As [`found`]: how many regions there are.
 fn regions(writer: Writer, input: &[usize]) -> usize {
+    found(writer, input).0
+}
+
+/// Checks that kernels of every instruction set and tract give the same numbers, and returns how many nodes of the
+/// graph run on kernels, and whether nothing else does.
+fn found(writer: Writer, input: &[usize]) -> (usize, bool) {
     let typed = writer.typed(input);
     let len = input.iter().product::<usize>();
     let bytes: Vec<u8> = (0..len).map(|i| (i * 89 % 256) as u8).collect();
@@ -87,10 +104,10 @@ fn regions(writer: Writer, input: &[usize]) -> usize {
     let image = Tensor::from_shape(input, &planes.collect::<Vec<_>>()).unwrap();
     let expected = run(typed.clone(), image.clone());
     let scale = expected.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
-    let mut count = 0;
+    let (mut count, mut all) = (0, false);
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
         let team = Arc::new(Threads::new(2).unwrap());
-        let Fused { model, takes_bytes } = fuse(typed.clone(), isa, Storage::Single, &team).unwrap();
+        let Fused { model, takes_bytes, whole } = fuse(typed.clone(), isa, Storage::Single, &team).unwrap();
         count = model.nodes().iter().filter(|node| node.op_is::<Region>()).count();
         let image = if takes_bytes {
             let (height, width) = (input[2], input[3]);
@@ -100,13 +117,20 @@ fn regions(writer: Writer, input: &[usize]) -> usize {
         } else {
             image.clone()
         };
-        let ours = run(model, image);
+        let ours = run(model, image.clone());
         assert_eq!(ours.len(), expected.len());
+        all = whole.is_some();
+        if let Some(region) = whole {
+            let mut alone = vec![f32::NAN; ours.len()];
+            let image = image.try_as_plain_ram().unwrap();
+            region.run(&[Source::Bytes(image.as_slice().unwrap())], &mut [&mut alone]);
+            assert_eq!(alone, ours, "{isa}, without tract");
+        }
         for (a, b) in ours.iter().zip(&expected) {
             assert!((a - b).abs() <= 1e-4 * scale, "{isa}: {a}, by tract {b}");
         }
     }
-    count
+    (count, all)
 }
 
 const IMAGE: [usize; 4] = [1, 3, 20, 26];
@@ -237,4 +261,48 @@ fn a_value_that_is_used_and_given_out() {
     w.conv("image", "y", [7, 3, 3, 3], vec![]);
     w.op("Relu", &["y"], "unused", vec![]);
     assert_eq!(regions(w, &IMAGE), 1);
+}
+
+#[test]
+fn a_head_of_class_aligned_channels_is_all_kernels() {
+    for (op, rest, xi) in [("ReduceSum", vec![], 6), ("ReduceSum", vec![], 3), ("ReduceMax", vec![18, 24], 4)]
+    {
+        let mut w = Writer::default();
+        w.conv("image", "maps", [24, 3, 3, 3], vec![]);
+        w.integers("shape", &[vec![1, 24 / xi, xi], rest.clone()].concat());
+        let grouped = if rest.is_empty() {
+            w.op("GlobalAveragePool", &["maps"], "mean", vec![]);
+            w.op("Flatten", &["mean"], "flat", vec![int("axis", 1)]);
+            w.random("weight", &[24]);
+            w.op("Mul", &["flat", "weight"], "weighted", vec![]);
+            "weighted"
+        } else {
+            "maps"
+        };
+        w.op("Reshape", &[grouped, "shape"], "groups", vec![]);
+        if op == "ReduceMax" {
+            w.op(op, &["groups"], "reduced", vec![ints("axes", &[2]), int("keepdims", 0)]);
+            w.op("GlobalAveragePool", &["reduced"], "y", vec![]);
+        } else {
+            w.integers("axis", &[2]);
+            w.op(op, &["groups", "axis"], "reduced", vec![int("keepdims", 0)]);
+            w.random("bias", &[24 / xi]);
+            w.op("Add", &["reduced", "bias"], "y", vec![]);
+        }
+        assert_eq!(found(w, &IMAGE), (1, true), "{op} of {xi}");
+    }
+}
+
+#[test]
+fn a_fully_connected_layer_after_the_mean_is_all_kernels() {
+    for transposed in [0, 1] {
+        let mut w = Writer::default();
+        w.conv("image", "maps", [24, 3, 3, 3], vec![]);
+        w.op("GlobalAveragePool", &["maps"], "mean", vec![]);
+        w.op("Flatten", &["mean"], "flat", vec![int("axis", 1)]);
+        w.random("weight", if transposed == 1 { &[7, 24] } else { &[24, 7] });
+        w.random("bias", &[7]);
+        w.op("Gemm", &["flat", "weight", "bias"], "y", vec![int("transB", transposed)]);
+        assert_eq!(found(w, &IMAGE), (1, true), "transposed {transposed}");
+    }
 }
