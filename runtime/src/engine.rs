@@ -27,7 +27,7 @@ use ndarray::Array3;
 use serde::Serialize;
 
 pub use error::{LoadError, RunError};
-pub use graph::instruction_set;
+pub use graph::{cores, instruction_set};
 
 use crate::cues::{PartCue, part_cues};
 use crate::frame::{Frame, View, network_frame, pattern};
@@ -72,8 +72,7 @@ pub struct Options {
     pub precision: Precision,
     /// What computes the convolutions.
     pub kernels: Kernels,
-    /// Threads that share the work on one picture, the caller included; 0: one for each processor that this program
-    /// may use. Results do not depend on it. tract's own kernels run on the caller's alone.
+    /// Threads that share the work on one picture, the caller included; 0: as many as [`cores`]. Results do not depend on it. tract's own kernels run on the caller's alone.
     pub threads: usize,
 }
 

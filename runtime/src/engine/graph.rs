@@ -169,12 +169,15 @@ impl Graph {
     }
 }
 
-/// As asked, else the processors that this program may use.
+/// As asked, else the cores that this program may use.
 fn threads(options: Options) -> usize {
-    match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    }
+    if options.threads == 0 { cores() } else { options.threads }
+}
+
+/// Cores that this program may use: two threads that share one are slower here than one alone.
+pub fn cores() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.min(num_cpus::get_physical())
 }
 
 /// What `run` gives; its errors and panics in words.

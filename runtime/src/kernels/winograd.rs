@@ -1,8 +1,10 @@
-//! The 3 x 3 convolution by Winograd's F(4x4, 3x3): 36 products for 16 results instead of 144.
+//! The 3 x 3 convolution by Winograd's F(4x4, 3x3): 36 products for 16 results instead of 144; and by F(2x2, 3x3), 16 for 4
+//! instead of 36, where the picture is so small that reading four times the weights would cost more.
 //!
 //! The picture is cut in tiles of 4 x 4 results. Each takes 6 x 6 values, transformed by `B`; for each of the 36
 //! places a matrix product over the channels joins them with the transformed weights; `A` takes 6 x 6 products to
-//! 4 x 4 results. `A`, `B` and `G` are those of Lavin and Gray (2016), section 4.2.
+//! 4 x 4 results. `A`, `B` and `G` are those of Lavin and Gray (2016), sections 4.1 and 4.2. In the code `T` is the side of
+//! the values, 6 or 4, and `R` that of the results.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,8 +14,8 @@ use super::memory::Floats;
 use super::simd::{Kernel, Simd};
 use super::window::Window;
 
-/// Places of a transformed tile.
-const PLACES: usize = 36;
+/// The most places of a transformed tile.
+const MOST_PLACES: usize = 36;
 
 /// Transformed values and products of one task stay in the second-level cache.
 const TASK_BYTES: usize = 512 << 10;
@@ -24,10 +26,15 @@ const TOGETHER: usize = 16;
 /// Floats of transformed weights that are on their way to their places in the meantime.
 const TRANSFORMED: usize = 256 << 10;
 
-/// Below, reading four times the weights costs more than the products saved.
+/// Below so many tiles, reading the larger weights costs more than the products saved.
 const LEAST_TILES: usize = 12;
 
-const G: [[f32; 3]; 6] = [
+/// From so many tiles of 4 x 4 results on they are cheaper than those of 2 x 2.
+const LEAST_LARGE_TILES: usize = 24;
+
+const SMALL_G: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
+
+const LARGE_G: [[f32; 3]; 6] = [
     [0.25, 0.0, 0.0],
     [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
     [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
@@ -40,6 +47,8 @@ const G: [[f32; 3]; 6] = [
 #[derive(Debug)]
 pub(super) struct Winograd {
     window: Window,
+    /// Side of a tile's results: 4 or 2.
+    side: usize,
     /// One product for each place.
     weights: Vec<Packed>,
     bias: Floats,
@@ -54,7 +63,7 @@ pub(super) struct Winograd {
     threads: usize,
 }
 
-/// The tile with its upper left result at `(4 * y, 4 * x)`.
+/// The tile with its upper left result at `(R * y, R * x)`.
 struct At {
     y: usize,
     x: usize,
@@ -68,7 +77,7 @@ impl Winograd {
             && window.dilation == [1, 1]
             && window.input.channels >= 16
             && window.output.channels >= 16
-            && tiles(window) >= LEAST_TILES
+            && tiles(window, 4) >= LEAST_TILES
     }
 
     /// `weights` are `[out, in, 3, 3]`.
@@ -81,10 +90,13 @@ impl Winograd {
         threads: usize,
     ) -> Winograd {
         let (inputs, outputs) = (window.input.channels, window.output.channels);
-        let mut packed: Vec<Packed> = (0..PLACES).map(|_| Packed::zeros::<S>(inputs, outputs)).collect();
+        let side = if tiles(&window, 4) >= LEAST_LARGE_TILES { 4 } else { 2 };
+        let g: &[[f32; 3]] = if side == 4 { &LARGE_G } else { &SMALL_G };
+        let places = g.len() * g.len();
+        let mut packed: Vec<Packed> = (0..places).map(|_| Packed::zeros::<S>(inputs, outputs)).collect();
         // G g G' of the windows of some input channels, place by place; so few that they stay in the cache.
-        let band = (TRANSFORMED / (PLACES * outputs)).clamp(1, inputs);
-        let mut transformed = vec![0.0; PLACES * band * outputs];
+        let band = (TRANSFORMED / (places * outputs)).clamp(1, inputs);
+        let mut transformed = vec![0.0; places * band * outputs];
         for from in (0..inputs).step_by(band) {
             let to = (from + band).min(inputs);
             for row in from..to {
@@ -95,7 +107,8 @@ impl Winograd {
                         let window = &weights[9 * (column * inputs + row)..][..9];
                         windows.iter_mut().zip(window).for_each(|(tap, weight)| tap[i] = *weight);
                     }
-                    for (place, values) in transformed_weights(&windows).iter().enumerate() {
+                    let values = transformed_weights(g, &windows);
+                    for (place, values) in values[..places].iter().enumerate() {
                         let to = &mut transformed[(place * band + row - from) * outputs..][columns.clone()];
                         to.copy_from_slice(&values[..columns.len()]);
                     }
@@ -108,15 +121,13 @@ impl Winograd {
         for packed in &mut packed {
             packed.keep(storage);
         }
-        let all = tiles(&window);
-        let chunk = chunk(
-            all,
-            4 * PLACES * (window.input.stride + window.output.stride),
-            4 * PLACES * inputs * outputs,
-        );
+        let all = tiles(&window, side);
+        let tile_bytes = 4 * places * (window.input.stride + window.output.stride);
+        let chunk = chunk(all, tile_bytes, 4 * places * inputs * outputs);
         let apart = threads == 1 || all.div_ceil(chunk) >= 3 * threads;
         Winograd {
             window,
+            side,
             weights: packed,
             bias: Floats::padded(bias, window.output.stride),
             zeros: Floats::zeros(window.input.stride.max(window.output.stride)),
@@ -129,12 +140,12 @@ impl Winograd {
     }
 
     fn chunks(&self) -> usize {
-        tiles(&self.window).div_ceil(self.chunk)
+        tiles(&self.window, self.side).div_ceil(self.chunk)
     }
 
     /// Floats of scratch for each thread if chunks are apart, else for all together.
     pub(super) fn scratch(&self) -> usize {
-        PLACES * self.chunk * (self.window.input.stride + self.window.output.stride)
+        self.weights.len() * self.chunk * (self.window.input.stride + self.window.output.stride)
     }
 
     /// Chunks run on their own, with scratch for each thread.
@@ -150,7 +161,7 @@ impl Winograd {
     pub(super) fn tasks(&self, round: usize) -> usize {
         match (self.apart, round % 3) {
             (true, _) => self.chunks(),
-            (false, 1) => PLACES,
+            (false, 1) => self.weights.len(),
             (false, _) => 4 * self.threads,
         }
     }
@@ -166,37 +177,59 @@ impl Winograd {
         scratch: *mut f32,
         (round, task): (usize, usize),
     ) {
-        let all = tiles(&self.window);
+        // Safety: the caller's promise.
+        unsafe {
+            match self.side {
+                4 => self.task_of::<S, 6, 4>(x, residual, out, scratch, (round, task)),
+                _ => self.task_of::<S, 4, 2>(x, residual, out, scratch, (round, task)),
+            }
+        }
+    }
+
+    unsafe fn task_of<S: Simd, const T: usize, const R: usize>(
+        &self,
+        x: *const f32,
+        residual: *const f32,
+        out: *mut f32,
+        scratch: *mut f32,
+        (round, task): (usize, usize),
+    ) {
+        let all = tiles(&self.window, R);
         let range = |chunk: usize| (chunk * self.chunk, ((chunk + 1) * self.chunk).min(all));
         // Safety: the caller's promise; tiles are inside of the chunk.
         unsafe {
-            let products = scratch.add(PLACES * self.chunk * self.window.input.stride);
+            let products = scratch.add(T * T * self.chunk * self.window.input.stride);
+            let transform =
+                |from, part| S::enter(Transform::<T, R> { winograd: self, x, values: scratch, from, part });
+            let results = |from, part| {
+                S::enter(Results::<T, R> { winograd: self, products, residual, out, from, part })
+            };
             if self.apart {
                 let (from, to) = range(task);
-                S::enter(Transform { winograd: self, x, values: scratch, from, part: (from, to) });
-                (0..PLACES).for_each(|place| self.multiply::<S>(scratch, products, to - from, place));
-                S::enter(Results { winograd: self, products, residual, out, from, part: (from, to) });
+                transform(from, (from, to));
+                (0..T * T).for_each(|place| self.multiply::<S>(scratch, products, to - from, place));
+                results(from, (from, to));
                 return;
             }
             let (from, to) = range(round / 3);
             let share = (to - from).div_ceil(4 * self.threads);
             let part = ((from + task * share).min(to), (from + (task + 1) * share).min(to));
             match round % 3 {
-                0 => S::enter(Transform { winograd: self, x, values: scratch, from, part }),
+                0 => transform(from, part),
                 1 => self.multiply::<S>(scratch, products, to - from, task),
-                _ => S::enter(Results { winograd: self, products, residual, out, from, part }),
+                _ => results(from, part),
             }
         }
     }
 
     fn at(&self, tile: usize) -> At {
-        let across = self.window.output.width.div_ceil(4);
+        let across = self.window.output.width.div_ceil(self.side);
         At { y: tile / across, x: tile % across }
     }
 
     /// Transforms tiles `part` of the chunk that begins with tile `from`.
     #[inline(always)]
-    unsafe fn transform_all<S: Simd>(
+    unsafe fn transform_all<S: Simd, const T: usize, const R: usize>(
         &self,
         x: *const f32,
         values: *mut f32,
@@ -207,19 +240,24 @@ impl Winograd {
             // Safety: the caller's promise.
             unsafe {
                 let to = values.add((tile - from) * self.window.input.stride);
-                self.transform::<S>(x, to, &self.at(tile));
+                self.transform::<S, T, R>(x, to, &self.at(tile));
             }
         }
     }
 
     /// `B' d B` of one tile.
     #[inline(always)]
-    unsafe fn transform<S: Simd>(&self, x: *const f32, values: *mut f32, at: &At) {
+    unsafe fn transform<S: Simd, const T: usize, const R: usize>(
+        &self,
+        x: *const f32,
+        values: *mut f32,
+        at: &At,
+    ) {
         let input = self.window.input;
         let apart = self.chunk * input.stride;
-        let mut pixels = [self.zeros.as_ptr(); PLACES];
-        for (place, pixel) in pixels.iter_mut().enumerate() {
-            let inside = self.window.inside(4 * at.y + place / 6, 4 * at.x + place % 6);
+        let mut pixels = [self.zeros.as_ptr(); MOST_PLACES];
+        for (place, pixel) in pixels.iter_mut().enumerate().take(T * T) {
+            let inside = self.window.inside(R * at.y + place / T, R * at.x + place % T);
             if let Some((row, column)) = inside {
                 // Safety: inside of the picture.
                 *pixel = unsafe { x.add((row * input.width + column) * input.stride) };
@@ -228,19 +266,19 @@ impl Winograd {
         for first in (0..input.stride).step_by(S::LANES) {
             // Safety: pixels and zeros have the stride's floats.
             unsafe {
-                let mut half = [[S::splat(0.0); 6]; 6];
-                for column in 0..6 {
-                    let mut d = [S::splat(0.0); 6];
+                let mut half = [[S::splat(0.0); T]; T];
+                for column in 0..T {
+                    let mut d = [S::splat(0.0); T];
                     for (row, d) in d.iter_mut().enumerate() {
-                        *d = S::load(pixels[6 * row + column].add(first));
+                        *d = S::load(pixels[T * row + column].add(first));
                     }
-                    for (half, value) in half.iter_mut().zip(b::<S>(d)) {
+                    for (half, value) in half.iter_mut().zip(b::<S, T>(d)) {
                         half[column] = value;
                     }
                 }
                 for (row, half) in half.into_iter().enumerate() {
-                    for (column, value) in b::<S>(half).into_iter().enumerate() {
-                        S::store(values.add((6 * row + column) * apart + first), value);
+                    for (column, value) in b::<S, T>(half).into_iter().enumerate() {
+                        S::store(values.add((T * row + column) * apart + first), value);
                     }
                 }
             }
@@ -268,7 +306,7 @@ impl Winograd {
 
     /// `A' m A` of tiles `part` of the chunk that begins with tile `from`, with bias, residual and clamp.
     #[inline(always)]
-    unsafe fn results<S: Simd>(
+    unsafe fn results<S: Simd, const T: usize, const R: usize>(
         &self,
         products: *const f32,
         residual: *const f32,
@@ -280,20 +318,20 @@ impl Winograd {
         let apart = self.chunk * output.stride;
         for tile in part.0..part.1 {
             let at = self.at(tile);
-            let rows = (output.height - 4 * at.y).min(4);
-            let columns = (output.width - 4 * at.x).min(4);
+            let rows = (output.height - R * at.y).min(R);
+            let columns = (output.width - R * at.x).min(R);
             // Safety: places of the chunk are read, pixels of the output written.
             unsafe {
                 let products = products.add((tile - from) * output.stride);
                 let (low, high) = (S::splat(self.low), S::splat(self.high));
                 for first in (0..output.stride).step_by(S::LANES) {
-                    let mut half = [[S::splat(0.0); 6]; 4];
-                    for column in 0..6 {
-                        let mut m = [S::splat(0.0); 6];
+                    let mut half = [[S::splat(0.0); T]; R];
+                    for column in 0..T {
+                        let mut m = [S::splat(0.0); T];
                         for (row, m) in m.iter_mut().enumerate() {
-                            *m = S::load(products.add((6 * row + column) * apart + first));
+                            *m = S::load(products.add((T * row + column) * apart + first));
                         }
-                        for (half, value) in half.iter_mut().zip(a::<S>(m)) {
+                        for (half, value) in half.iter_mut().zip(a::<S, T, R>(m)) {
                             half[column] = value;
                         }
                     }
@@ -302,11 +340,11 @@ impl Winograd {
                         if row >= rows {
                             break;
                         }
-                        for (column, value) in a::<S>(half).into_iter().enumerate() {
+                        for (column, value) in a::<S, T, R>(half).into_iter().enumerate() {
                             if column >= columns {
                                 break;
                             }
-                            let pixel = (4 * at.y + row) * output.width + 4 * at.x + column;
+                            let pixel = (R * at.y + row) * output.width + R * at.x + column;
                             let to = pixel * output.stride + first;
                             let mut sum = S::add(value, bias);
                             if !residual.is_null() {
@@ -321,20 +359,21 @@ impl Winograd {
     }
 }
 
-/// `G g G'` of some windows, each value of all of them side by side.
-fn transformed_weights(g: &[[f32; TOGETHER]; 9]) -> [[f32; TOGETHER]; PLACES] {
+/// `G g G'` of some windows, each value of all of them side by side; as many as the matrix asks for.
+fn transformed_weights(matrix: &[[f32; 3]], g: &[[f32; TOGETHER]; 9]) -> [[f32; TOGETHER]; MOST_PLACES] {
     let mut half = [[0.0; TOGETHER]; 18];
-    for (at, half) in half.iter_mut().enumerate() {
-        let [a, b, c] = G[at / 3];
+    let side = matrix.len();
+    for (at, half) in half.iter_mut().enumerate().take(3 * side) {
+        let [a, b, c] = matrix[at / 3];
         let column = at % 3;
         for (i, half) in half.iter_mut().enumerate() {
             *half = a * g[column][i] + b * g[3 + column][i] + c * g[6 + column][i];
         }
     }
-    let mut values = [[0.0; TOGETHER]; PLACES];
-    for (place, values) in values.iter_mut().enumerate() {
-        let [a, b, c] = G[place % 6];
-        let [x, y, z] = [0, 1, 2].map(|column| &half[3 * (place / 6) + column]);
+    let mut values = [[0.0; TOGETHER]; MOST_PLACES];
+    for (place, values) in values.iter_mut().enumerate().take(side * side) {
+        let [a, b, c] = matrix[place % side];
+        let [x, y, z] = [0, 1, 2].map(|column| &half[3 * (place / side) + column]);
         for (i, value) in values.iter_mut().enumerate() {
             *value = x[i] * a + y[i] * b + z[i] * c;
         }
@@ -342,7 +381,7 @@ fn transformed_weights(g: &[[f32; TOGETHER]; 9]) -> [[f32; TOGETHER]; PLACES] {
     values
 }
 
-struct Transform<'a> {
+struct Transform<'a, const T: usize, const R: usize> {
     winograd: &'a Winograd,
     x: *const f32,
     values: *mut f32,
@@ -350,15 +389,15 @@ struct Transform<'a> {
     part: (usize, usize),
 }
 
-impl Kernel for Transform<'_> {
+impl<const T: usize, const R: usize> Kernel for Transform<'_, T, R> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // Safety: the promise of `Winograd::task`.
-        unsafe { self.winograd.transform_all::<S>(self.x, self.values, self.from, self.part) }
+        unsafe { self.winograd.transform_all::<S, T, R>(self.x, self.values, self.from, self.part) }
     }
 }
 
-struct Results<'a> {
+struct Results<'a, const T: usize, const R: usize> {
     winograd: &'a Winograd,
     products: *const f32,
     residual: *const f32,
@@ -367,12 +406,12 @@ struct Results<'a> {
     part: (usize, usize),
 }
 
-impl Kernel for Results<'_> {
+impl<const T: usize, const R: usize> Kernel for Results<'_, T, R> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Results { winograd, products, residual, out, from, part } = self;
         // Safety: the promise of `Winograd::task`.
-        unsafe { winograd.results::<S>(products, residual, out, from, part) }
+        unsafe { winograd.results::<S, T, R>(products, residual, out, from, part) }
     }
 }
 
@@ -387,45 +426,57 @@ fn chunk(all: usize, tile_bytes: usize, weight_bytes: usize) -> usize {
     all.div_ceil(chunks)
 }
 
-fn tiles(window: &Window) -> usize {
-    window.output.height.div_ceil(4) * window.output.width.div_ceil(4)
+/// Tiles of `side * side` results.
+fn tiles(window: &Window, side: usize) -> usize {
+    window.output.height.div_ceil(side) * window.output.width.div_ceil(side)
 }
 
 /// One side of `B' d B`.
 #[inline(always)]
-unsafe fn b<S: Simd>(d: [S::V; 6]) -> [S::V; 6] {
+unsafe fn b<S: Simd, const T: usize>(d: [S::V; T]) -> [S::V; T] {
+    let mut v = d;
     // Safety: the caller's promise.
     unsafe {
-        let (four, five) = (S::splat(-4.0), S::splat(-5.0));
+        if T == 4 {
+            v[0] = S::sub(d[0], d[2]);
+            v[1] = S::add(d[1], d[2]);
+            v[2] = S::sub(d[2], d[1]);
+            v[3] = S::sub(d[1], d[3]);
+            return v;
+        }
+        let (plus_four, four, five) = (S::splat(4.0), S::splat(-4.0), S::splat(-5.0));
         let t0 = S::fma(four, d[2], d[4]);
         let t1 = S::fma(four, d[1], d[3]);
         let t2 = S::sub(d[4], d[2]);
         let t3 = S::sub(d[3], d[1]);
         let two_t3 = S::add(t3, t3);
-        let plus_four = S::splat(4.0);
-        [
-            S::fma(plus_four, d[0], S::fma(five, d[2], d[4])),
-            S::add(t0, t1),
-            S::sub(t0, t1),
-            S::add(t2, two_t3),
-            S::sub(t2, two_t3),
-            S::fma(plus_four, d[1], S::fma(five, d[3], d[5])),
-        ]
+        v[0] = S::fma(plus_four, d[0], S::fma(five, d[2], d[4]));
+        v[1] = S::add(t0, t1);
+        v[2] = S::sub(t0, t1);
+        v[3] = S::add(t2, two_t3);
+        v[4] = S::sub(t2, two_t3);
+        v[5] = S::fma(plus_four, d[1], S::fma(five, d[3], d[5]));
     }
+    v
 }
 
 /// One side of `A' m A`.
 #[inline(always)]
-unsafe fn a<S: Simd>(m: [S::V; 6]) -> [S::V; 4] {
+unsafe fn a<S: Simd, const T: usize, const R: usize>(m: [S::V; T]) -> [S::V; R] {
+    let mut y = [m[0]; R];
     // Safety: the caller's promise.
     unsafe {
         let (s1, d1) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+        if T == 4 {
+            y[0] = S::add(m[0], s1);
+            y[1] = S::sub(d1, m[3]);
+            return y;
+        }
         let (s2, d2) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
-        [
-            S::add(S::add(m[0], s1), s2),
-            S::fma(S::splat(2.0), d2, d1),
-            S::fma(S::splat(4.0), s2, s1),
-            S::add(S::fma(S::splat(8.0), d2, d1), m[5]),
-        ]
+        y[0] = S::add(S::add(m[0], s1), s2);
+        y[1] = S::fma(S::splat(2.0), d2, d1);
+        y[2] = S::fma(S::splat(4.0), s2, s1);
+        y[3] = S::add(S::fma(S::splat(8.0), d2, d1), m[5]);
     }
+    y
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use fieldmark::engine::{Engine, Prediction};
+use fieldmark::engine::{Engine, Prediction, cores};
 use fieldmark::file::write_whole;
 use fieldmark::raw::raw_bytes;
 
@@ -41,12 +41,8 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<Exit> {
     let names = jobs.iter().map(|job| job.input.name());
     let widths = Widths::of(names, &engine.description().labels);
     let style = Style { format: args.format, cues: args.cues, widths };
-    let threads = args.threads.map_or_else(processors, usize::from);
+    let threads = args.threads.map_or_else(cores, usize::from);
     predict_all(&engine, &jobs, args, style, threads)
-}
-
-fn processors() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn check_usage(args: &PredictArgs, inputs: &[Input]) -> Result<(), UsageError> {
