@@ -10,11 +10,11 @@ use tract_onnx::tract_core::tract_linalg;
 
 use super::check::{OUTPUTS, graph_error};
 use super::error::{LoadError, RunError};
-use super::fuse::{Region, fuse};
+use super::fuse::{Fused, Region, fuse};
 use super::guard::{guarded, one_line};
 use super::{Kernels, Options, Output, Precision};
 use crate::frame::{Frame, input};
-use crate::kernels::{Isa, Source, Storage, Team, Threads};
+use crate::kernels::{Isa, Source, Storage, Team, Threads, return_freed};
 use crate::model::Description;
 
 /// The most values a tensor of the graph may have, 1 GiB in f32: twice the widest layer of a VGG-16 at
@@ -84,6 +84,7 @@ impl Graph {
         let typed = prepared(|| typed_model(&model, description.input.side as usize))?;
         // Constants are in memory twice otherwise, while the kernels pack theirs.
         drop(model);
+        return_freed();
         check_sizes(&typed)?;
         let map_size = check_outputs(&typed, description)?;
         let multiply_adds = prepared(|| multiply_adds(&typed))?;
@@ -114,12 +115,15 @@ impl Graph {
             Precision::Auto | Precision::F32 => Storage::Single,
             Precision::F16 => Storage::Half,
         };
-        let fused = prepared(|| fuse(typed, isa, storage, &Arc::new(team)))?;
-        let takes_bytes = fused.takes_bytes;
-        let runner = match fused.whole.filter(|_| takes_bytes) {
-            Some(region) => Runner::Kernels(Box::new(region)),
-            None => Runner::Tract { plan: prepared(|| plan(fused.model, false))?, takes_bytes },
+        let Fused { model, takes_bytes, whole } = prepared(|| fuse(typed, isa, storage, &Arc::new(team)))?;
+        let runner = match whole.filter(|_| takes_bytes) {
+            Some(region) => {
+                drop(model);
+                Runner::Kernels(Box::new(region))
+            }
+            None => Runner::Tract { plan: prepared(|| plan(model, false))?, takes_bytes },
         };
+        return_freed();
         let numbers = if half { Numbers::HalfWeights } else { Numbers::Single };
         Ok(Graph { runner, side, map_size, numbers, multiply_adds, threads })
     }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ptr;
 
-use super::memory::Floats;
+use super::memory::{Floats, Pool};
 use super::simd::{Kernel, Simd};
 use super::window::Window;
 
@@ -61,20 +61,30 @@ impl Packed {
     pub(super) fn new<S: Simd>(
         depth: usize,
         columns: usize,
-        storage: Storage,
+        (storage, pool): (Storage, &mut Pool),
         weight: impl Fn(usize, usize) -> f32,
     ) -> Packed {
-        let mut packed = Packed::zeros::<S>(depth, columns);
+        let mut packed = Packed::zeros::<S>(depth, columns, (storage, &mut *pool));
         packed.fill::<S>((0, depth), columns, weight);
-        packed.keep(storage);
+        packed.keep((storage, pool));
         packed
     }
 
-    /// To be filled.
-    pub(super) fn zeros<S: Simd>(depth: usize, columns: usize) -> Packed {
+    /// To be filled, and then kept.
+    pub(super) fn zeros<S: Simd>(
+        depth: usize,
+        columns: usize,
+        (storage, pool): (Storage, &mut Pool),
+    ) -> Packed {
         let vectors = columns.div_ceil(S::LANES);
         let blocks = blocks(vectors, S::TILES.len(), depth * S::LANES);
-        Packed { floats: Floats::zeros(vectors * S::LANES * depth), half: false, blocks, depth }
+        let len = vectors * S::LANES * depth;
+        let floats = match storage {
+            Storage::Single => pool.zeros(len),
+            // On their way to be rounded.
+            Storage::Half => Floats::zeros(len),
+        };
+        Packed { floats, half: false, blocks, depth }
     }
 
     /// Sets the rows `from..to`.
@@ -97,10 +107,10 @@ impl Packed {
     }
 
     /// Goes over to the way that weights are kept in.
-    pub(super) fn keep(&mut self, storage: Storage) {
+    pub(super) fn keep(&mut self, (storage, pool): (Storage, &mut Pool)) {
         let halves = match storage {
             Storage::Single => None,
-            Storage::Half => Floats::halves(self.floats.as_mut_slice()),
+            Storage::Half => Floats::halves(self.floats.as_mut_slice(), pool),
         };
         if let Some(halves) = halves {
             (self.floats, self.half) = (halves, true);
@@ -439,13 +449,13 @@ impl Dense {
         bias: &[f32],
         clamp: [f32; 2],
         bordered: bool,
-        storage: Storage,
+        kept: (Storage, &mut Pool),
         threads: usize,
     ) -> Dense {
         let Window { kernel: [kh, kw], input, output, .. } = window;
         let channels = input.channels;
         let area = kh * kw;
-        let packed = Packed::new::<S>(area * channels, output.channels, storage, |row, column| {
+        let packed = Packed::new::<S>(area * channels, output.channels, kept, |row, column| {
             let (tap, channel) = (row / channels, row % channels);
             weights[(column * channels + channel) * area + tap]
         });

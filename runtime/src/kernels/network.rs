@@ -9,7 +9,7 @@ use core::ptr;
 use super::dense::{Dense, MOST_TAPS, Storage};
 use super::depthwise::Depthwise;
 use super::isa::Isa;
-use super::memory::{Floats, LINE};
+use super::memory::{Floats, LINE, Pool};
 use super::pair::Pair;
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
@@ -127,6 +127,8 @@ pub struct Builder {
     values: Vec<Held>,
     shapes: Vec<Shape>,
     steps: Vec<Step>,
+    /// Of the weights.
+    pool: Pool,
     inputs: Vec<[usize; 3]>,
     outputs: Vec<[usize; 3]>,
 }
@@ -145,6 +147,7 @@ impl Builder {
             values: Vec::new(),
             shapes: Vec::new(),
             steps: Vec::new(),
+            pool: Pool::default(),
             inputs: Vec::new(),
             outputs: Vec::new(),
         }
@@ -196,13 +199,14 @@ impl Builder {
         }
         let residual = residual.map(|residual| self.plain(residual));
         let Convolution { weights, bias, clamp, .. } = convolution;
-        let (storage, threads) = (self.storage, self.threads);
+        let threads = self.threads;
+        let kept = (self.storage, &mut self.pool);
         let kind = with_simd!(self.isa, S => if depthwise {
             Kind::Depthwise(Depthwise::new::<S>(window, weights, bias, *clamp, threads))
         } else if !bordered && Winograd::suits(&window) {
-            Kind::Winograd(Winograd::new::<S>(window, weights, bias, *clamp, storage, threads))
+            Kind::Winograd(Winograd::new::<S>(window, weights, bias, *clamp, kept, threads))
         } else {
-            Kind::Dense(Dense::new::<S>(window, weights, bias, *clamp, bordered, storage, threads))
+            Kind::Dense(Dense::new::<S>(window, weights, bias, *clamp, bordered, kept, threads))
         });
         self.step(kind, x, residual, shape)
     }
@@ -436,7 +440,7 @@ pub struct Arena(Floats);
 impl Network {
     /// Memory for a run.
     pub fn arena(&self) -> Arena {
-        Arena(Floats::zeros(self.arena))
+        Arena(Floats::many(self.arena))
     }
 
     /// Steps.

@@ -10,7 +10,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::dense::{Packed, Storage, Target, product};
-use super::memory::Floats;
+use super::memory::{Floats, Pool};
 use super::simd::{Kernel, Simd};
 use super::window::Window;
 
@@ -86,14 +86,15 @@ impl Winograd {
         weights: &[f32],
         bias: &[f32],
         clamp: [f32; 2],
-        storage: Storage,
+        (storage, pool): (Storage, &mut Pool),
         threads: usize,
     ) -> Winograd {
         let (inputs, outputs) = (window.input.channels, window.output.channels);
         let side = if tiles(&window, 4) >= LEAST_LARGE_TILES { 4 } else { 2 };
         let g: &[[f32; 3]] = if side == 4 { &LARGE_G } else { &SMALL_G };
         let places = g.len() * g.len();
-        let mut packed: Vec<Packed> = (0..places).map(|_| Packed::zeros::<S>(inputs, outputs)).collect();
+        let mut packed: Vec<Packed> =
+            (0..places).map(|_| Packed::zeros::<S>(inputs, outputs, (storage, &mut *pool))).collect();
         // G g G' of the windows of some input channels, place by place; so few that they stay in the cache.
         let band = (TRANSFORMED / (places * outputs)).clamp(1, inputs);
         let mut transformed = vec![0.0; places * band * outputs];
@@ -119,7 +120,7 @@ impl Winograd {
             }
         }
         for packed in &mut packed {
-            packed.keep(storage);
+            packed.keep((storage, &mut *pool));
         }
         let all = tiles(&window, side);
         let tile_bytes = 4 * places * (window.input.stride + window.output.stride);
@@ -199,10 +200,11 @@ impl Winograd {
         // Safety: the caller's promise; tiles are inside of the chunk.
         unsafe {
             let products = scratch.add(T * T * self.chunk * self.window.input.stride);
-            let transform =
-                |from, part| S::enter(Transform::<T, R> { winograd: self, x, values: scratch, from, part });
+            let transform = |from, part| {
+                S::enter(Transform::<T, R> { winograd: self, x, values: scratch, from, part });
+            };
             let results = |from, part| {
-                S::enter(Results::<T, R> { winograd: self, products, residual, out, from, part })
+                S::enter(Results::<T, R> { winograd: self, products, residual, out, from, part });
             };
             if self.apart {
                 let (from, to) = range(task);
