@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ptr;
 
-use super::memory::{Floats, Pool};
+use super::memory::{Floats, Pool, normal};
 use super::simd::{Kernel, Simd};
 use super::window::Window;
 
@@ -101,7 +101,7 @@ impl Packed {
             let filled = width.min(columns - first);
             for row in from..to {
                 let to = &mut values[block.offset + row * width..][..filled];
-                to.iter_mut().enumerate().for_each(|(j, value)| *value = weight(row, first + j));
+                to.iter_mut().enumerate().for_each(|(j, value)| *value = normal(weight(row, first + j)));
             }
         }
     }

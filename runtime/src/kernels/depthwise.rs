@@ -4,7 +4,7 @@
 //! is read once, and their weights, too. Where the pixels lie is looked up once for all channels; those outside of
 //! the picture are read from zeros.
 
-use super::memory::Floats;
+use super::memory::{Floats, normal};
 use super::simd::{Kernel, Simd};
 use super::window::Window;
 
@@ -41,7 +41,7 @@ impl Depthwise {
         let values = packed.as_mut_slice();
         for (channel, window) in weights.chunks_exact(taps).enumerate() {
             for (tap, weight) in window.iter().enumerate() {
-                values[(channel / lanes * taps + tap) * lanes + channel % lanes] = *weight;
+                values[(channel / lanes * taps + tap) * lanes + channel % lanes] = normal(*weight);
             }
         }
         // Rows of 7, 14, 28, .. fall in two equal shares so.

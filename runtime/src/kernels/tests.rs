@@ -418,3 +418,23 @@ fn weights_kept_in_16_bits_are_the_rounded_weights_exactly() {
         }
     }
 }
+
+#[test]
+fn weights_below_the_normal_numbers_count_as_zero() {
+    let mut draw = Draw(5);
+    for depthwise in [false, true] {
+        let mut convolution = Convolution { depthwise, ..square(&mut draw, 24, 24, [5, 5]) };
+        convolution.weights.to_mut().truncate(if depthwise { 24 * 9 } else { 24 * 24 * 9 });
+        let [none, tiny] = [0.0, 1e-39].map(|scale| {
+            let weights = convolution.weights.iter().map(|weight| weight * scale);
+            let convolution =
+                Convolution { weights: weights.collect(), bias: vec![0.0; 24], ..convolution.clone() };
+            let mut builder = Builder::new(Isa::best(), Storage::Single, 1);
+            let value = builder.input([24, 5, 5]);
+            let value = builder.convolve(value, &convolution, None);
+            builder.output(value);
+            outcome(&builder.finish(), &Alone, &[&vec![1e30; 24 * 25]], 24 * 25)
+        });
+        assert_eq!(tiny, none, "depthwise {depthwise}");
+    }
+}
