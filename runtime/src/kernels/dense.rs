@@ -173,10 +173,11 @@ pub(super) unsafe fn product<S: Simd>(
     }
 }
 
-/// As [`product`], summed over `taps`: `pixel` gives the pointer to the input channels of a tap of a pixel.
+/// As [`product`], summed over `taps`, of rows of `width` pixels: `tap(row, column, at)` points to the input channels of a
+/// tap of a pixel.
 ///
 /// # Safety
-/// As [`product`]; the pointers that `pixel` gives are good for `weights.depth / taps` floats.
+/// As [`product`]; the pointers that `tap` gives are good for `weights.depth / taps` floats.
 unsafe fn windows<S: Simd>(
     weights: &Packed,
     taps: usize,
@@ -184,16 +185,28 @@ unsafe fn windows<S: Simd>(
     (from, to): (usize, usize),
     (first, last): (usize, usize),
     target: &Target,
-    pixel: impl Fn(usize, usize) -> *const f32,
+    (width, tap): (usize, impl Fn(usize, usize, usize) -> *const f32),
 ) {
     let mut table = [[ptr::null(); MOST_PIXELS]; MOST_TAPS];
     for block in &weights.blocks[first..last] {
         let height = even(to - from, S::TILES[block.vectors - 1]);
+        // Counted along: a division for each pixel would take as long as a narrow tile's sums.
+        let (mut row, mut column) = (from / width, from % width);
         for at in (from..to).step_by(height) {
             let end = (at + height).min(to);
-            for (tap, pointers) in table.iter_mut().enumerate().take(taps) {
-                for (i, pointer) in pointers.iter_mut().enumerate().take(height) {
-                    *pointer = pixel((at + i).min(end - 1), tap);
+            let mut places = [(row, column); MOST_PIXELS];
+            for place in &mut places[..end - at] {
+                *place = (row, column);
+                column += 1;
+                if column == width {
+                    (row, column) = (row + 1, 0);
+                }
+            }
+            let last = places[end - at - 1];
+            places[end - at..].fill(last);
+            for (at, pointers) in table.iter_mut().enumerate().take(taps) {
+                for (pointer, (row, column)) in pointers.iter_mut().zip(places).take(height) {
+                    *pointer = tap(row, column, at);
                 }
             }
             let rows = Rows::Table(&table[..taps]);
@@ -526,24 +539,22 @@ impl Dense {
         unsafe {
             if self.bordered {
                 let line = self.window.bordered_width() * input.channels;
-                let pixel = |pixel: usize, tap: usize| {
-                    let (y, x0) = (pixel / output.width, pixel % output.width);
-                    x.add((y * stride[0] + tap * dilation[0]) * line + x0 * stride[1] * input.channels)
+                let tap = |row: usize, column: usize, tap: usize| {
+                    x.add((row * stride[0] + tap * dilation[0]) * line + column * stride[1] * input.channels)
                 };
-                windows::<S>(&self.weights, self.taps, bias, rows, columns, &target, pixel);
+                windows::<S>(&self.weights, self.taps, bias, rows, columns, &target, (output.width, tap));
             } else if self.window.is_pointwise() {
                 product::<S>(&self.weights, bias, rows, columns, &target, (x, input.stride));
             } else {
                 let zeros = self.zeros.as_ptr();
-                let pixel = |pixel: usize, tap: usize| {
-                    let (y, x0) = (pixel / output.width, pixel % output.width);
+                let tap = |row: usize, column: usize, tap: usize| {
                     let (ky, kx) = (tap / kernel[1], tap % kernel[1]);
                     let (line, column) =
-                        (y * stride[0] + ky * dilation[0], x0 * stride[1] + kx * dilation[1]);
+                        (row * stride[0] + ky * dilation[0], column * stride[1] + kx * dilation[1]);
                     let inside = self.window.inside(line, column);
                     inside.map_or(zeros, |(row, column)| x.add((row * input.width + column) * input.stride))
                 };
-                windows::<S>(&self.weights, self.taps, bias, rows, columns, &target, pixel);
+                windows::<S>(&self.weights, self.taps, bias, rows, columns, &target, (output.width, tap));
             }
         }
     }

@@ -16,7 +16,9 @@ use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
-use super::simple::{Affine, AffineRow, Grouping, Import, PoolRow, Pooling, Reduction, Source, export};
+use super::simple::{
+    Affine, AffineRow, Grouping, Import, ImportRow, PoolRow, Pooling, Reduction, Source, export,
+};
 use super::team::Team;
 use super::window::{Shape, Window};
 use super::winograd::Winograd;
@@ -549,7 +551,7 @@ impl Task<'_> {
         // Safety: see `Network::run`.
         unsafe {
             match &self.step.kind {
-                Kind::Import(import) => import.task(self.inputs[import.input], out, task),
+                Kind::Import(import) => S::enter(ImportRow(import, self.inputs[import.input], out, task)),
                 Kind::Dense(dense) => dense.task::<S>(x, other, out, task),
                 Kind::Depthwise(depthwise) => depthwise.task::<S>(x, other, out, task),
                 Kind::Winograd(winograd) => {

@@ -226,7 +226,8 @@ impl Import {
     ///
     /// # Safety
     /// `source` has all pixels of the shape, `out` all of the bordered picture.
-    pub(super) unsafe fn task(&self, source: Source<'_>, out: *mut f32, y: usize) {
+    #[inline(always)]
+    unsafe fn task(&self, source: Source<'_>, out: *mut f32, y: usize) {
         let Shape { channels, height, width, stride } = self.shape;
         // Safety: a row of the bordered picture.
         let line =
@@ -246,11 +247,21 @@ impl Import {
         match source {
             Source::Bytes(bytes) if (stride, channels) == (3, 3) => {
                 let bytes = &bytes[row * width * 3..][..width * 3];
-                let [scale, shift] = [&self.scale, &self.shift].map(|v| [v[0], v[1], v[2]]);
-                for (to, from) in middle.as_chunks_mut::<3>().0.iter_mut().zip(bytes.as_chunks::<3>().0) {
-                    for i in 0..3 {
+                // As many as make whole vectors.
+                let [scale, shift] = [&self.scale, &self.shift].map(|v| {
+                    let mut pattern = [0.0; 48];
+                    pattern.iter_mut().enumerate().for_each(|(i, value)| *value = v[i % 3]);
+                    pattern
+                });
+                let (wide, rest) = middle.as_chunks_mut::<48>();
+                let (wide_bytes, rest_bytes) = bytes.as_chunks::<48>();
+                for (to, from) in wide.iter_mut().zip(wide_bytes) {
+                    for i in 0..48 {
                         to[i] = f32::from(from[i]) * scale[i] + shift[i];
                     }
+                }
+                for (i, (to, from)) in rest.iter_mut().zip(rest_bytes).enumerate() {
+                    *to = f32::from(*from) * scale[i] + shift[i];
                 }
             }
             Source::Bytes(bytes) => {
@@ -271,6 +282,22 @@ impl Import {
                 }
             }
         }
+    }
+}
+
+/// A row of an import: where the input lies, output, row.
+pub(super) struct ImportRow<'a>(
+    pub(super) &'a Import,
+    pub(super) Source<'a>,
+    pub(super) *mut f32,
+    pub(super) usize,
+);
+
+impl Kernel for ImportRow<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // Safety: the promise of `Import::task`.
+        unsafe { self.0.task(self.1, self.2, self.3) }
     }
 }
 
