@@ -3,12 +3,14 @@
 mod bench_engine;
 mod bench_input;
 mod bench_train;
+mod boards;
 mod build_cuda;
 mod check_onnx;
 mod ci;
 mod no_std;
 mod process;
 mod python;
+mod toolchain;
 mod train;
 mod weights;
 
@@ -44,6 +46,10 @@ enum Command {
     Bench(Bench),
     /// Build the trainer for NVIDIA GPUs, without one; with no CUDA installed, from Python's wheels
     BuildCuda(build_cuda::Options),
+    /// List the boards, what is built for each, and why
+    Boards,
+    /// Build the board's program for a board
+    Build(boards::Options),
     /// Run all tests: `cargo test --workspace`
     Test {
         /// More for `cargo test`
@@ -89,6 +95,11 @@ fn done(command: Command) -> Result<()> {
         Command::Bench(Bench::Engine(options)) => bench_engine::bench_engine(&options),
         Command::Bench(Bench::Input { extra }) => bench_input::bench_input(&extra),
         Command::BuildCuda(options) => build_cuda::build_cuda(&options),
+        Command::Boards => {
+            boards::list();
+            Ok(())
+        }
+        Command::Build(options) => boards::build_program(&options),
         Command::Test { extra } => process::run(process::cargo().args(["test", "--workspace"]).args(extra)),
         Command::NoStd => no_std::no_std(),
         Command::Ci => ci::ci(),

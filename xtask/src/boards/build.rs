@@ -1,0 +1,126 @@
+//! One command from the sources to a board's program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+
+use super::library::{Library, library};
+use super::linker::{Linker, linker, variable};
+use super::{Board, Choice, Libc, Variant, Version, elf};
+use crate::process::{Act, Workspace, program, workspace};
+
+/// How a program is compiled; both stand in the workspace's `Cargo.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Profile {
+    /// Small and fast, and slow to compile: what is installed
+    Board,
+    /// Soon compiled: what is tested
+    Quick,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Profile::Board => "board",
+            Profile::Quick => "quick",
+        }
+    }
+}
+
+/// All that compiling for a board takes.
+pub struct Cross {
+    board: &'static Board,
+    /// Which of the board's programs.
+    pub variant: &'static Variant,
+    library: Library,
+    linker: Linker,
+    workspace: Workspace,
+}
+
+/// Builds the program of a board, and checks that it would start there and, of the profile `board`, that it is within its
+/// budget; returns where it is.
+///
+/// # Errors
+/// Something is missing, with the command that brings it; or the program fails a check.
+pub fn build(act: &Act, choice: &Choice, profile: Profile) -> Result<PathBuf> {
+    let cross = Cross::of(act, choice)?;
+    let artefacts = act.output(cross.cargo(profile).args(["--bin", "fieldmark"]), "")?;
+    cross.checked(act, &artefacts, profile)
+}
+
+impl Cross {
+    /// Finds or brings what a choice needs.
+    ///
+    /// # Errors
+    /// No such board, no standard library for it, or no linker.
+    pub fn of(act: &Act, choice: &Choice) -> Result<Cross> {
+        let (board, variant) = choice.found()?;
+        let workspace = workspace()?;
+        let library = library(act, variant.triple, choice.toolchain.as_deref())?;
+        let linker = linker(act, &workspace.target.join("boards"), variant, choice.linker)?;
+        Ok(Cross { board, variant, library, linker, workspace })
+    }
+
+    /// Cargo building something of package `fieldmark`, which tells by messages what it made.
+    pub fn cargo(&self, profile: Profile) -> Command {
+        let Cross { variant, library, linker, workspace, .. } = self;
+        let mut build = linker.cargo("build", variant);
+        build.current_dir(&workspace.root);
+        build.args(["--locked", "--package", "fieldmark", "--profile", profile.name()]);
+        build.args(["--message-format", "json-render-diagnostics"]);
+        match library {
+            Library::AtHand => {}
+            Library::Of(rustc) => {
+                build.env("RUSTC", rustc);
+            }
+            Library::FromSource => {
+                build.arg("-Zbuild-std=std,panic_abort,test").env("RUSTC_BOOTSTRAP", "1");
+                if variant.libc == Libc::Musl {
+                    // rustup's own libraries bring musl's start files; zig has those for this one.
+                    let name = format!("CARGO_TARGET_{}_RUSTFLAGS", variable(variant.triple));
+                    build.env(name, "-C link-self-contained=no");
+                }
+            }
+        }
+        build
+    }
+
+    /// The program among what cargo made, checked.
+    ///
+    /// # Errors
+    /// As [`build`].
+    pub fn checked(&self, act: &Act, artefacts: &str, profile: Profile) -> Result<PathBuf> {
+        let Cross { variant, workspace, .. } = self;
+        if act.dry_run {
+            return Ok(workspace.target.join(variant.triple).join(profile.name()).join("fieldmark"));
+        }
+        let program = program(artefacts, "fieldmark")?;
+        elf::starts(&program, variant, self.glibc())?;
+        if profile == Profile::Board {
+            within_budget(&program, variant.budget)?;
+        }
+        Ok(program)
+    }
+
+    /// The newest glibc that the program may need.
+    fn glibc(&self) -> Version {
+        match (&self.linker, self.variant.libc) {
+            (Linker::Zig { .. }, Libc::Glibc(version)) => version,
+            _ => self.board.system.1,
+        }
+    }
+}
+
+fn within_budget(program: &Path, budget: u64) -> Result<()> {
+    let size = fs::metadata(program).with_context(|| format!("cannot read {}", program.display()))?.len();
+    eprintln!("# {size} bytes; the budget is {budget}");
+    ensure!(
+        size <= budget,
+        "{} has {size} bytes, its budget is {budget}: find what grew, and leave it out or say why not in boards.rs",
+        program.display()
+    );
+    Ok(())
+}
