@@ -5,7 +5,7 @@
 //! Processor time tells a thread's speed even on a machine that is busy; of two threads' wall time on such a machine
 //! only the least means much.
 
-mod models;
+pub mod models;
 mod peer;
 mod table;
 

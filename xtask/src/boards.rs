@@ -1,18 +1,24 @@
 //! The boards: what each is, what is built for it, and the core that it is emulated as.
 //!
 //! [`build`] makes the program: [`library`] finds the standard library for the board, [`linker`] what links it,
-//! [`elf`] reads whether the result will start there.
+//! [`elf`] reads whether the result will start there. [`parity`]
+//! tests it under emulation.
 
+mod answers;
 mod build;
+mod debian;
 mod elf;
+mod emulator;
 mod library;
 mod linker;
+mod parity;
 
 use anyhow::{Context, Result};
 use clap::Args;
 
 pub use build::{Profile, build};
 use linker::LinkerName;
+pub use parity::{Options as TestOptions, test_boards};
 
 use crate::process::Act;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use clap::Args;
 
 use crate::process::{cargo, in_words, line, run, workspace};
 
@@ -16,7 +17,7 @@ struct Step {
 }
 
 /// Cheap steps first.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     step("format", "fmt --all --check"),
     step("clippy", "clippy --locked --workspace --all-targets --features xtask/hub -- -D warnings"),
     step("test", "test --workspace"),
@@ -29,17 +30,29 @@ const STEPS: [Step; 11] = [
     step("bench-engine", "xtask bench engine --quick"),
     step("train-and-export", "xtask train-and-export --quick --out target/ci-out"),
     step("check-onnx", "xtask check-onnx target/ci-out/model.onnx"),
+    step("board", "xtask test --board pi4"),
 ];
+
+/// Hours, most of them to compile what is installed on boards.
+const ALL_BOARDS: Step = step("all-boards", "xtask test --all-boards --profile board");
 
 const fn step(name: &'static str, words: &'static str) -> Step {
     Step { name, words, environment: None }
+}
+
+/// What can be chosen.
+#[derive(Args)]
+pub struct Options {
+    /// Test every board, with the program that is installed there and its size
+    #[arg(long)]
+    all_boards: bool,
 }
 
 /// Runs all steps, to the first that fails.
 ///
 /// # Errors
 /// The step that failed, and how to repeat it.
-pub fn ci() -> Result<()> {
+pub fn ci(options: &Options) -> Result<()> {
     let root = workspace()?.root;
     let old = root.join("target/ci-out");
     if old.exists() {
@@ -47,7 +60,7 @@ pub fn ci() -> Result<()> {
     }
     let started = Instant::now();
     let mut times = Vec::new();
-    for step in &STEPS {
+    for step in STEPS.iter().chain(options.all_boards.then_some(&ALL_BOARDS)) {
         let took = timed(step, &root)?;
         times.push(format!("{} {}", step.name, in_words(took)));
     }
@@ -77,7 +90,7 @@ mod tests {
 
     #[test]
     fn steps_of_our_own_are_commands_we_have() {
-        let own = STEPS.iter().filter(|step| step.words.starts_with("xtask "));
+        let own = STEPS.iter().chain([&ALL_BOARDS]).filter(|step| step.words.starts_with("xtask "));
         for step in own {
             assert!(crate::Cli::try_parse_from(step.words.split(' ')).is_ok(), "{}", step.words);
         }

@@ -50,8 +50,10 @@ enum Command {
     Boards,
     /// Build the board's program for a board
     Build(boards::Options),
-    /// Run all tests: `cargo test --workspace`
+    /// Run all tests: `cargo test --workspace`; with --board those of the runtime, and its program, as on that board
     Test {
+        #[command(flatten)]
+        boards: boards::TestOptions,
         /// More for `cargo test`
         #[arg(last = true)]
         extra: Vec<OsString>,
@@ -59,7 +61,7 @@ enum Command {
     /// Build the board's core for bare metal
     NoStd,
     /// Do all that CI does
-    Ci,
+    Ci(ci::Options),
 }
 
 #[derive(Subcommand)]
@@ -100,8 +102,11 @@ fn done(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Build(options) => boards::build_program(&options),
-        Command::Test { extra } => process::run(process::cargo().args(["test", "--workspace"]).args(extra)),
+        Command::Test { boards, .. } if boards::test_boards(&boards)? => Ok(()),
+        Command::Test { extra, .. } => {
+            process::run(process::cargo().args(["test", "--workspace"]).args(extra))
+        }
         Command::NoStd => no_std::no_std(),
-        Command::Ci => ci::ci(),
+        Command::Ci(options) => ci::ci(&options),
     }
 }

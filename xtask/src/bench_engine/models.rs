@@ -31,7 +31,8 @@ pub const CASES: [Model; 6] = [
 /// For whether the bench runs.
 pub const QUICK: Model = model("mobilenet_v2", 64);
 
-const fn model(backbone: &'static str, side: u32) -> Model {
+/// With the usual stride.
+pub const fn model(backbone: &'static str, side: u32) -> Model {
     Model { backbone, side, stride: 32 }
 }
 

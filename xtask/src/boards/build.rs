@@ -6,11 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use serde_json::Value;
 
 use super::library::{Library, library};
 use super::linker::{Linker, linker, variable};
 use super::{Board, Choice, Libc, Variant, Version, elf};
-use crate::process::{Act, Workspace, program, workspace};
+use crate::process::{Act, Workspace, workspace};
 
 /// How a program is compiled; both stand in the workspace's `Cargo.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -46,9 +47,7 @@ pub struct Cross {
 /// # Errors
 /// Something is missing, with the command that brings it; or the program fails a check.
 pub fn build(act: &Act, choice: &Choice, profile: Profile) -> Result<PathBuf> {
-    let cross = Cross::of(act, choice)?;
-    let artefacts = act.output(cross.cargo(profile).args(["--bin", "fieldmark"]), "")?;
-    cross.checked(act, &artefacts, profile)
+    Cross::of(act, choice)?.program(act, profile)
 }
 
 impl Cross {
@@ -88,6 +87,15 @@ impl Cross {
         build
     }
 
+    /// The program alone.
+    ///
+    /// # Errors
+    /// As [`build`].
+    pub fn program(&self, act: &Act, profile: Profile) -> Result<PathBuf> {
+        let artefacts = act.output(self.cargo(profile).args(["--bin", "fieldmark"]), "")?;
+        self.checked(act, &artefacts, profile)
+    }
+
     /// The program among what cargo made, checked.
     ///
     /// # Errors
@@ -97,12 +105,23 @@ impl Cross {
         if act.dry_run {
             return Ok(workspace.target.join(variant.triple).join(profile.name()).join("fieldmark"));
         }
-        let program = program(artefacts, "fieldmark")?;
+        let program =
+            executables(artefacts, false).next().context("cargo built no program called fieldmark")?;
         elf::starts(&program, variant, self.glibc())?;
         if profile == Profile::Board {
             within_budget(&program, variant.budget)?;
         }
         Ok(program)
+    }
+
+    /// The folder of package `fieldmark`, where its tests run.
+    pub fn runtime(&self) -> PathBuf {
+        self.workspace.root.join("runtime")
+    }
+
+    /// Where what the boards need is kept.
+    pub fn folder(&self) -> PathBuf {
+        self.workspace.target.join("boards")
     }
 
     /// The newest glibc that the program may need.
@@ -114,6 +133,19 @@ impl Cross {
     }
 }
 
+/// The programs that hold tests, among cargo's messages.
+pub fn tests(artefacts: &str) -> Vec<PathBuf> {
+    executables(artefacts, true).collect()
+}
+
+fn executables(artefacts: &str, with_tests: bool) -> impl Iterator<Item = PathBuf> {
+    let messages = artefacts.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let wanted = messages.filter(move |message| {
+        message["target"]["name"] == "fieldmark" && message["profile"]["test"] == with_tests
+    });
+    wanted.filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
 fn within_budget(program: &Path, budget: u64) -> Result<()> {
     let size = fs::metadata(program).with_context(|| format!("cannot read {}", program.display()))?.len();
     eprintln!("# {size} bytes; the budget is {budget}");
@@ -123,4 +155,18 @@ fn within_budget(program: &Path, budget: u64) -> Result<()> {
         program.display()
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_and_their_tests_are_told_apart() {
+        let messages = r#"{"target":{"name":"fieldmark"},"profile":{"test":false},"executable":null}
+{"target":{"name":"fieldmark"},"profile":{"test":true},"executable":"/t/fieldmark-1"}
+{"target":{"name":"fieldmark"},"profile":{"test":false},"executable":"/t/fieldmark"}"#;
+        assert_eq!(super::tests(messages), [Path::new("/t/fieldmark-1")]);
+        assert!(executables(messages, false).eq([PathBuf::from("/t/fieldmark")]));
+    }
 }
