@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use crate::program::{Finished, program, run, trained};
 
+#[path = "../../runtime/examples/marks/answer.rs"]
+mod answer;
+
 /// A trained model and the pictures beside it.
 struct Board {
     folder: tempfile::TempDir,
@@ -100,6 +103,34 @@ fn shares_and_bias_are_the_logit_and_maps_are_what_cues_were_read_from() {
     assert_eq!(maps.dim(), (12, 4, 4));
     let logits = description.head.logits(maps.view(), &description.layout).unwrap();
     assert!((f64::from(logits[class]) - logit).abs() < 1e-4);
+}
+
+#[test]
+fn a_microcontroller_names_class_and_marks_from_half_precision_maps() {
+    let board = Board::new();
+    let (picture, maps, description) = (board.picture(), board.path("maps.f16"), board.path("model.json"));
+    let flags = ["--cues", "--format", "jsonl", "--maps-type", "f16", "--maps"].map(flag);
+    let args: Vec<&Path> = flags.into_iter().chain([maps.as_path(), &picture]).collect();
+    let record = &records(&board.predict(&args).expect(0).out())[0];
+    run("fieldmark", [flag("inspect"), &board.model, flag("--description"), &description]).expect(0);
+
+    let description = Description::from_json(&std::fs::read_to_string(description).unwrap()).unwrap();
+    assert_eq!(description, board.description());
+    let maps = std::fs::read(maps).unwrap();
+    let answer = answer::answer(&description, &maps, [64, 64]).unwrap();
+    assert_eq!(answer.label, record["top"][0]["label"]);
+    let close = |a: f32, b: &Value, within: f64| (f64::from(a) - b.as_f64().unwrap()).abs() <= within;
+    assert!(close(answer.probability, &record["top"][0]["probability"], 1e-3), "{answer} {record}");
+    assert_eq!(answer.unknown.is_some(), record["unknown"].is_object());
+    let cues = record["cues"].as_array().unwrap();
+    assert_eq!(answer.cues.len(), cues.len());
+    for (cue, expected) in answer.cues.iter().zip(cues) {
+        assert_eq!(cue.channel, expected["channel"]);
+        assert!(close(cue.x, &expected["x"], 0.1) && close(cue.y, &expected["y"], 0.1), "{answer} {record}");
+        assert!(close(cue.share, &expected["share"], 1e-2), "{answer} {record}");
+    }
+    let error = answer::answer(&description, &maps[..20], [64, 64]).unwrap_err();
+    assert!(error.to_string().starts_with("raw tensor needs 404 bytes, got 20"), "{error}");
 }
 
 #[test]

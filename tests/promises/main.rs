@@ -15,6 +15,9 @@
 //! `golden` reads the committed numbers of `tests/golden/`, each beside the script that made it; `program` starts our
 //! programs.
 
+// For the example `marks`, which runs without std too.
+extern crate alloc;
+
 mod golden;
 mod program;
 

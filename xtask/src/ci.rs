@@ -17,9 +17,10 @@ struct Step {
 }
 
 /// Cheap steps first.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 14] = [
     step("format", "fmt --all --check"),
     step("clippy", "clippy --locked --workspace --all-targets --features xtask/hub -- -D warnings"),
+    step("programs", "xtask programs --install"),
     step("test", "test --workspace"),
     step("hub", "test --locked --package xtask --features hub weights"),
     Step { environment: Some(("RUSTDOCFLAGS", "-D warnings")), ..step("doc", "doc --workspace --no-deps") },
@@ -30,8 +31,13 @@ const STEPS: [Step; 12] = [
     step("bench-engine", "xtask bench engine --quick"),
     step("train-and-export", "xtask train-and-export --quick --out target/ci-out"),
     step("check-onnx", "xtask check-onnx target/ci-out/model.onnx"),
+    step("bare-metal", BARE_METAL),
     step("board", "xtask test --board pi4"),
 ];
+
+/// The first bird that the step before draws.
+const BARE_METAL: &str = "xtask bare-metal target/ci-out/model.onnx \
+    target/ci-out/birds/images/001.Amber_crowned_Warbler/Amber_crowned_Warbler_0001.jpg";
 
 /// Hours, most of them to compile what is installed on boards.
 const ALL_BOARDS: Step = step("all-boards", "xtask test --all-boards --profile board");

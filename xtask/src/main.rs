@@ -1,5 +1,6 @@
 //! The project's chores: what CI and people type. It starts programs and links none of them.
 
+mod bare_metal;
 mod bench_engine;
 mod bench_input;
 mod bench_train;
@@ -9,6 +10,7 @@ mod check_onnx;
 mod ci;
 mod no_std;
 mod process;
+mod programs;
 mod python;
 mod toolchain;
 mod train;
@@ -60,6 +62,10 @@ enum Command {
     },
     /// Build the board's core for bare metal
     NoStd,
+    /// Name a picture's marks on an emulated microcontroller, and compare
+    BareMetal(bare_metal::Options),
+    /// Say where the programs of others are that chores and tests start
+    Programs(programs::Options),
     /// Do all that CI does
     Ci(ci::Options),
 }
@@ -107,6 +113,8 @@ fn done(command: Command) -> Result<()> {
             process::run(process::cargo().args(["test", "--workspace"]).args(extra))
         }
         Command::NoStd => no_std::no_std(),
+        Command::BareMetal(options) => bare_metal::bare_metal(&options),
+        Command::Programs(options) => programs::programs(&options),
         Command::Ci(options) => ci::ci(&options),
     }
 }

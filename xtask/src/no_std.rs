@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use crate::process::{Workspace, cargo, run, succeeds, workspace};
 use crate::toolchain::{has_source, has_target, rustc};
 
-/// A Cortex-M4 with floating point: no operating system, 32-bit addresses, no 64-bit atomics.
-const TARGET: &str = "thumbv7em-none-eabihf";
+/// Without an operating system: a Cortex-M4 with floating point, whose addresses have 32 bits and which has no 64-bit
+/// atomics; and any 64-bit Arm.
+const TARGETS: [&str; 2] = ["thumbv7em-none-eabihf", "aarch64-unknown-none"];
 
 const PROBE: &str = "xtask/src/no_std_probe.rs";
 
@@ -19,21 +20,36 @@ const PROBE: &str = "xtask/src/no_std_probe.rs";
 /// A core that needs the standard library.
 pub fn no_std() -> Result<()> {
     let workspace = workspace()?;
-    if has_target(rustc(), TARGET)? || succeeds(Command::new("rustup").args(["target", "add", TARGET])) {
-        return run(core_build(&workspace).args(["--target", TARGET]));
+    for target in TARGETS {
+        let Some(mut build) = for_target(core_build(&workspace), target)? else {
+            eprintln!(
+                "no {target} to be had, and no source of Rust's core (rustup component add rust-src): \
+                 linking without std on this machine instead"
+            );
+            run(&mut core_build(&workspace))?;
+            return probe(&workspace);
+        };
+        run(&mut build)?;
     }
-    if has_source()? {
-        eprintln!("no {TARGET} to be had: building Rust's own core and alloc from source for it");
-        let mut build = core_build(&workspace);
-        build.args(["--target", TARGET, "-Zbuild-std=core,alloc"]);
-        return run(build.env("RUSTC_BOOTSTRAP", "1"));
+    Ok(())
+}
+
+/// The build for a target without an operating system, whose Rust comes from rustup or from source; `None` if from
+/// nowhere.
+///
+/// # Errors
+/// The compiler does not start.
+pub fn for_target(mut build: Command, target: &str) -> Result<Option<Command>> {
+    build.args(["--target", target]);
+    if has_target(rustc(), target)? || succeeds(Command::new("rustup").args(["target", "add", target])) {
+        return Ok(Some(build));
     }
-    eprintln!(
-        "no {TARGET} to be had, and no source of Rust's core (rustup component add rust-src): \
-         linking without std on this machine instead"
-    );
-    run(&mut core_build(&workspace))?;
-    probe(&workspace)
+    if !has_source()? {
+        return Ok(None);
+    }
+    eprintln!("no {target} to be had: building Rust's own core and alloc from source for it");
+    build.arg("-Zbuild-std=core,alloc").env("RUSTC_BOOTSTRAP", "1");
+    Ok(Some(build))
 }
 
 /// The core alone, in a folder of its own: its features would disturb the everyday build.
@@ -61,4 +77,20 @@ fn probe(workspace: &Workspace) -> Result<()> {
 
 fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("no-std")
+}
+
+/// Asked of the compiler, not of rustup: a distribution's toolchain has no rustup.
+fn has_target(target: &str) -> Result<bool> {
+    let folder = output(rustc().args(["--print", "target-libdir", "--target", target]))?;
+    Ok(Path::new(folder.trim()).exists())
+}
+
+/// Sources beside the compiler, where rustup and distributions put those that fit it.
+fn has_source() -> Result<bool> {
+    let sysroot = output(rustc().args(["--print", "sysroot"]))?;
+    Ok(Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core").exists())
+}
+
+fn rustc() -> Command {
+    Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
 }

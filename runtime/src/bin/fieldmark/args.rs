@@ -84,6 +84,9 @@ pub struct InspectArgs {
     /// How results are written
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
+    /// Write the model's own description, which makes marks of maps where there is no engine
+    #[arg(long, value_name = "FILE")]
+    pub description: Option<PathBuf>,
 }
 
 /// `verify`.

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 
 use anyhow::Context;
 use fieldmark::engine::Engine;
+use fieldmark::file::write_whole;
 use fieldmark::head::HeadKind;
 use fieldmark::model::{Input, Thresholds};
 use fieldmark::{Description, Layout, Rejection};
@@ -50,6 +51,10 @@ struct Maps {
 /// A refused model, and a report that cannot be written.
 pub fn run(args: &InspectArgs) -> anyhow::Result<Exit> {
     let engine = load(&args.model, PrecisionArg::Auto, None)?;
+    if let Some(path) = &args.description {
+        let json = engine.description().to_json() + "\n";
+        write_whole(path, json.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let model = args.model.display().to_string();
     let bytes = fs::metadata(&args.model).with_context(|| model.clone())?.len();
     let report = report(model, bytes, &engine);

@@ -1,0 +1,100 @@
+//! `cargo xtask programs`: programs of others that chores and tests start, and what brings them.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::process::run;
+
+struct Program {
+    name: &'static str,
+    /// Debian's and Ubuntu's package.
+    package: &'static str,
+    why: &'static str,
+}
+
+const PROGRAMS: [Program; 3] = [
+    Program { name: "qemu-system-arm", package: "qemu-system-arm", why: "cargo xtask bare-metal" },
+    Program { name: "sshd", package: "openssh-server", why: "the tests of cargo xtask deploy" },
+    Program { name: "ssh", package: "openssh-client", why: "cargo xtask deploy" },
+];
+
+/// What can be chosen.
+#[derive(Args)]
+pub struct Options {
+    /// Bring what is missing with apt-get
+    #[arg(long)]
+    install: bool,
+}
+
+/// Says where each program is, and which are missing.
+///
+/// # Errors
+/// One is missing, and what brings it; or apt-get's failure.
+pub fn programs(options: &Options) -> Result<()> {
+    let missing: Vec<_> = PROGRAMS.iter().filter(|program| on_path(program.name).is_none()).collect();
+    if options.install && !missing.is_empty() {
+        let packages: Vec<_> = missing.iter().map(|program| program.package).collect();
+        apt_get(&packages).with_context(|| format!("could not install {}", packages.join(", ")))?;
+    }
+    for Program { name, why, .. } in &PROGRAMS {
+        println!("{name:16} {}, for {why}", found(name)?.display());
+    }
+    Ok(())
+}
+
+/// Where one of [`PROGRAMS`] is.
+///
+/// # Errors
+/// It is missing, and what brings it.
+pub fn found(name: &str) -> Result<PathBuf> {
+    if let Some(path) = on_path(name) {
+        return Ok(path);
+    }
+    let package =
+        PROGRAMS.iter().find(|program| program.name == name).map_or(name, |program| program.package);
+    bail!("{name} is missing; on Debian: apt-get install {package}, or cargo xtask programs --install")
+}
+
+fn apt_get(packages: &[&str]) -> Result<()> {
+    let install = || {
+        let mut install = Command::new("apt-get");
+        install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+        run(install.env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    // Lists that are missing or out of date are the usual reason.
+    install().or_else(|_| run(Command::new("apt-get").arg("update")).and_then(|()| install()))
+}
+
+/// A program in the folders that shells look into, and in those of administrators, which a user's shell leaves out.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    folders.map(|folder| folder.join(name)).find(|path| is_program(path))
+}
+
+#[cfg(unix)]
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_program(path: &Path) -> bool {
+    path.with_extension("exe").is_file()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_its_package() {
+        assert!(found("sh").is_ok());
+        let error = found("no-such-program").unwrap_err().to_string();
+        assert!(error.starts_with("no-such-program is missing; on Debian: apt-get install "), "{error}");
+    }
+}
