@@ -17,7 +17,7 @@ struct Step {
 }
 
 /// Cheap steps first.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     step("format", "fmt --all --check"),
     step("clippy", "clippy --locked --workspace --all-targets --features xtask/hub -- -D warnings"),
     step("programs", "xtask programs --install"),
@@ -31,6 +31,7 @@ const STEPS: [Step; 14] = [
     step("bench-engine", "xtask bench engine --quick"),
     step("train-and-export", "xtask train-and-export --quick --out target/ci-out"),
     step("check-onnx", "xtask check-onnx target/ci-out/model.onnx"),
+    step("check-weights", "xtask check-weights"),
     step("bare-metal", BARE_METAL),
     step("board", "xtask test --board pi4"),
 ];

@@ -7,6 +7,7 @@ mod bench_train;
 mod boards;
 mod build_cuda;
 mod check_onnx;
+mod check_weights;
 mod ci;
 mod no_std;
 mod process;
@@ -43,6 +44,8 @@ enum Command {
     },
     /// Fetch published weights of a backbone, once, and print where they are
     Weights(weights::Options),
+    /// Check on real photos that published weights get the normalisation and padding they expect
+    CheckWeights,
     /// Measure speed and memory
     #[command(subcommand)]
     Bench(Bench),
@@ -98,6 +101,7 @@ fn done(command: Command) -> Result<()> {
     match command {
         Command::TrainAndExport(options) => train::train_and_export(&options),
         Command::CheckOnnx { files } => check_onnx::check_onnx(&files),
+        Command::CheckWeights => check_weights::check_weights(),
         Command::Weights(options) => weights::weights(&options),
         Command::Bench(Bench::Train(options)) => bench_train::bench_train(&options),
         Command::Bench(Bench::Engine(options)) => bench_engine::bench_engine(&options),

@@ -78,19 +78,3 @@ fn probe(workspace: &Workspace) -> Result<()> {
 fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("no-std")
 }
-
-/// Asked of the compiler, not of rustup: a distribution's toolchain has no rustup.
-fn has_target(target: &str) -> Result<bool> {
-    let folder = output(rustc().args(["--print", "target-libdir", "--target", target]))?;
-    Ok(Path::new(folder.trim()).exists())
-}
-
-/// Sources beside the compiler, where rustup and distributions put those that fit it.
-fn has_source() -> Result<bool> {
-    let sysroot = output(rustc().args(["--print", "sysroot"]))?;
-    Ok(Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core").exists())
-}
-
-fn rustc() -> Command {
-    Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-}

