@@ -17,7 +17,7 @@ struct Step {
 }
 
 /// Cheap steps first.
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     step("format", "fmt --all --check"),
     step("clippy", "clippy --locked --workspace --all-targets --features xtask/hub -- -D warnings"),
     step("programs", "xtask programs --install"),
@@ -25,6 +25,7 @@ const STEPS: [Step; 15] = [
     step("hub", "test --locked --package xtask --features hub weights"),
     Step { environment: Some(("RUSTDOCFLAGS", "-D warnings")), ..step("doc", "doc --workspace --no-deps") },
     step("no-std", "xtask no-std"),
+    step("sanitize", "xtask sanitize"),
     // Building it takes a gigabyte and half an hour; whether candle still is as the build expects shows in a second.
     step("build-cuda", "xtask build-cuda --dry-run"),
     step("bench", "xtask bench train --quick"),

@@ -13,6 +13,7 @@ mod no_std;
 mod process;
 mod programs;
 mod python;
+mod sanitize;
 mod toolchain;
 mod train;
 mod weights;
@@ -63,6 +64,8 @@ enum Command {
         #[arg(last = true)]
         extra: Vec<OsString>,
     },
+    /// Run the kernels' tests under AddressSanitizer (x86-64 Linux)
+    Sanitize,
     /// Build the board's core for bare metal
     NoStd,
     /// Name a picture's marks on an emulated microcontroller, and compare
@@ -116,6 +119,7 @@ fn done(command: Command) -> Result<()> {
         Command::Test { extra, .. } => {
             process::run(process::cargo().args(["test", "--workspace"]).args(extra))
         }
+        Command::Sanitize => sanitize::sanitize(),
         Command::NoStd => no_std::no_std(),
         Command::BareMetal(options) => bare_metal::bare_metal(&options),
         Command::Programs(options) => programs::programs(&options),

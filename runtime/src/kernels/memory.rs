@@ -18,11 +18,11 @@ struct Line([f32; LINE]);
 /// Floats of a line.
 pub(super) const LINE: usize = 16;
 
-/// A large page of most processors.
-const LARGE_PAGE: usize = 2 << 20;
+/// A large page of most processors. In tests every buffer is alone, so that a guard can stand at both of its ends.
+const LARGE_PAGE: usize = if cfg!(test) { size_of::<Line>() } else { 2 << 20 };
 
 /// Memory that is taken from the system at once, so that small buffers lie in large pages, too.
-const SLAB_BYTES: usize = 16 << 20;
+const SLAB_BYTES: usize = if cfg!(test) { 1 } else { 16 << 20 };
 
 /// Memory in large pages, where the system has them: reading weights is slowed by looking up small ones.
 struct Slab {

@@ -1,3 +1,7 @@
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod guard;
+mod ieee;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

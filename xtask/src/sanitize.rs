@@ -1,0 +1,22 @@
+//! `cargo xtask sanitize`: the kernels' tests under AddressSanitizer.
+//!
+//! The sanitizer is part of stable toolchains for Linux, behind a flag that only nightly ones take without being told
+//! (`RUSTC_BOOTSTRAP`). The kernels need nothing but `std`, so no engine is built for it.
+
+use anyhow::Result;
+
+use crate::process::{cargo, run};
+
+/// The kernels use `unsafe` alike on all processors; this one is what CI has.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds and runs them; a read or write outside of a buffer ends with a report.
+///
+/// # Errors
+/// A test that fails, or a machine of another kind.
+pub fn sanitize() -> Result<()> {
+    let mut test = cargo();
+    test.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+    test.args(["test", "--package", "fieldmark", "--no-default-features", "--features", "std", "--lib"]);
+    run(test.args(["--target", TARGET, "kernels"]))
+}
