@@ -1,6 +1,7 @@
 //! Promises across crates, one module a promise.
 //!
 //! - `board`: the board's program answers as the trainer does, and fails in one clear line.
+//! - `deploy`: what is deployed has answered on the board first; whatever fails, the board has what it had.
 //! - `export`: every network exports to a file that the board's engine runs to the trainer's logits.
 //! - `lint`: it says what it found, exits as it says, and changes nothing.
 //! - `mc_loss`: the loss and its gradients are the paper's, to `PyTorch`'s last digits.
@@ -22,6 +23,9 @@ mod golden;
 mod program;
 
 mod board;
+// For the board that this machine can be.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod deploy;
 mod export;
 mod lint;
 mod mc_loss;

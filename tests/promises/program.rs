@@ -24,10 +24,22 @@ pub fn program(name: &str) -> Command {
     Command::new(folder.join(name))
 }
 
+/// xtask, in the workspace, whose cargo finds built what was built for the tests.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub fn xtask() -> Command {
+    let mut xtask = program("xtask");
+    let target = Path::new(xtask.get_program()).ancestors().nth(2).expect("a target folder").to_owned();
+    xtask.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO_TARGET_DIR", target);
+    xtask
+}
+
 /// What a program that was started with these arguments did.
 pub fn run<S: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = S>) -> Finished {
-    let mut command = program(name);
-    command.args(args);
+    finished(program(name).args(args))
+}
+
+/// What a program that was started did.
+pub fn finished(command: &mut Command) -> Finished {
     let output = command.output().expect("the program starts");
     Finished { command: format!("{command:?}"), output }
 }

@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 pub use build::{Profile, build};
+pub use elf::starts;
 use linker::LinkerName;
 pub use parity::{Options as TestOptions, test_boards};
 

@@ -9,6 +9,8 @@ mod build_cuda;
 mod check_onnx;
 mod check_weights;
 mod ci;
+mod deploy;
+mod hash;
 mod no_std;
 mod process;
 mod programs;
@@ -66,6 +68,8 @@ enum Command {
     },
     /// Run the kernels' tests under AddressSanitizer (x86-64 Linux)
     Sanitize,
+    /// Bring program and models onto a board through ssh, tried before they replace anything
+    Deploy(deploy::Options),
     /// Build the board's core for bare metal
     NoStd,
     /// Name a picture's marks on an emulated microcontroller, and compare
@@ -120,6 +124,7 @@ fn done(command: Command) -> Result<()> {
             process::run(process::cargo().args(["test", "--workspace"]).args(extra))
         }
         Command::Sanitize => sanitize::sanitize(),
+        Command::Deploy(options) => deploy::deploy(&options),
         Command::NoStd => no_std::no_std(),
         Command::BareMetal(options) => bare_metal::bare_metal(&options),
         Command::Programs(options) => programs::programs(&options),

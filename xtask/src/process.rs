@@ -87,6 +87,17 @@ pub fn built(kind: &str, name: &str) -> Result<PathBuf> {
     program(&output(&mut build)?, name)
 }
 
+/// Builds the board's program for this machine, as everything else is built; returns where it is.
+///
+/// # Errors
+/// It does not build.
+pub fn board_program() -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--workspace", "--bin", "fieldmark"]);
+    eprintln!("$ {}", line(&build));
+    program(&output(build.args(["--message-format", "json-render-diagnostics"]))?, "fieldmark")
+}
+
 /// The program called `name` among cargo's messages, one JSON object a line.
 ///
 /// # Errors

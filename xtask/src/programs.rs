@@ -16,10 +16,11 @@ struct Program {
     why: &'static str,
 }
 
-const PROGRAMS: [Program; 3] = [
+const PROGRAMS: [Program; 4] = [
     Program { name: "qemu-system-arm", package: "qemu-system-arm", why: "cargo xtask bare-metal" },
     Program { name: "sshd", package: "openssh-server", why: "the tests of cargo xtask deploy" },
     Program { name: "ssh", package: "openssh-client", why: "cargo xtask deploy" },
+    Program { name: "scp", package: "openssh-client", why: "cargo xtask deploy" },
 ];
 
 /// What can be chosen.

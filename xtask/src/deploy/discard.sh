@@ -1,0 +1,4 @@
+# Removes the copies.
+{
+    rm -rf -- "$staging"
+}

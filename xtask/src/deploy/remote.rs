@@ -1,0 +1,97 @@
+//! The board at the other end of ssh.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::line;
+use crate::programs::found;
+
+/// What ssh ends with when it has no connection, or lost it.
+const NO_CONNECTION: i32 = 255;
+
+/// Where a connection that hangs is given up: the system would wait for minutes, or for ever.
+const PATIENCE: [&str; 6] =
+    ["-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"];
+
+/// How a board is reached.
+pub struct Remote {
+    host: String,
+    ssh: PathBuf,
+    scp: PathBuf,
+    options: Vec<OsString>,
+    dry_run: bool,
+}
+
+/// How a script ended.
+pub struct Ended {
+    /// What it wrote to stdout.
+    pub out: String,
+    status: ExitStatus,
+}
+
+impl Ended {
+    /// The script's exit code; `None` where the connection broke or a signal ended it.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code().filter(|code| *code != NO_CONNECTION)
+    }
+}
+
+impl Remote {
+    /// The board that `ssh HOST` reaches, with the user's configuration or another.
+    ///
+    /// # Errors
+    /// No ssh or scp, and a host that would be taken for an option.
+    pub fn new(host: &str, config: Option<&Path>, dry_run: bool) -> Result<Remote> {
+        ensure!(!host.starts_with('-') && !host.is_empty(), "{host:?} is no host; type user@host");
+        let mut options: Vec<OsString> = PATIENCE.map(OsString::from).into();
+        if let Some(config) = config {
+            options.extend(["-F".into(), config.into()]);
+        }
+        Ok(Remote { host: host.to_owned(), ssh: found("ssh")?, scp: found("scp")?, options, dry_run })
+    }
+
+    /// Runs a script there, in the home folder, after the assignments of `settings`.
+    ///
+    /// Scripts stand in braces: a shell that has not read all of one, as the connection broke, runs none of it.
+    ///
+    /// # Errors
+    /// ssh does not start. How the script ended is for the caller to judge.
+    pub fn run(&self, settings: &str, script: &str) -> Result<Option<Ended>> {
+        let mut ssh = Command::new(&self.ssh);
+        ssh.args(&self.options).arg("--").arg(&self.host).args(["sh", "-s"]);
+        let said = line(&ssh);
+        eprintln!("$ {said}    # {}", script.lines().next().unwrap_or_default().trim_start_matches("# "));
+        if self.dry_run {
+            for line in settings.lines().chain(script.lines()) {
+                eprintln!("    {line}");
+            }
+            return Ok(None);
+        }
+        let mut child = ssh
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start `{said}`"))?;
+        let mut stdin = child.stdin.take().context("ssh takes no input")?;
+        // A connection that breaks shows in how ssh ends.
+        let _ = stdin.write_all(settings.as_bytes()).and_then(|()| stdin.write_all(script.as_bytes()));
+        drop(stdin);
+        let output = child.wait_with_output().with_context(|| format!("cannot wait for `{said}`"))?;
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(Some(Ended { out, status: output.status }))
+    }
+
+    /// Copies files into a folder there whose name needs no quotes.
+    ///
+    /// # Errors
+    /// scp's failure.
+    pub fn copy(&self, files: &[&Path], folder: &str) -> Result<()> {
+        let mut scp = Command::new(&self.scp);
+        scp.args(&self.options).arg("--").args(files).arg(format!("{}:{folder}/", self.host));
+        crate::process::Act { dry_run: self.dry_run }.run(&mut scp)
+    }
+}
