@@ -17,7 +17,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 pub use build::{Profile, build};
-pub use elf::starts;
+pub use elf::{glibc, starts};
+pub use emulator::processor;
 use linker::LinkerName;
 pub use parity::{Options as TestOptions, test_boards};
 

@@ -7,9 +7,11 @@ mod bench_train;
 mod boards;
 mod build_cuda;
 mod check_onnx;
+mod check_packages;
 mod check_weights;
 mod ci;
 mod deploy;
+mod dist;
 mod hash;
 mod no_std;
 mod process;
@@ -70,6 +72,10 @@ enum Command {
     Sanitize,
     /// Bring program and models onto a board through ssh, tried before they replace anything
     Deploy(deploy::Options),
+    /// Pack the board's program for download: packages, archives, bills of materials, hashes
+    Dist(dist::Options),
+    /// Install, start and remove packages in a Debian of their architecture, under emulation
+    CheckPackages(check_packages::Options),
     /// Build the board's core for bare metal
     NoStd,
     /// Name a picture's marks on an emulated microcontroller, and compare
@@ -125,6 +131,8 @@ fn done(command: Command) -> Result<()> {
         }
         Command::Sanitize => sanitize::sanitize(),
         Command::Deploy(options) => deploy::deploy(&options),
+        Command::Dist(options) => dist::dist(&options),
+        Command::CheckPackages(options) => check_packages::check_packages(&options),
         Command::NoStd => no_std::no_std(),
         Command::BareMetal(options) => bare_metal::bare_metal(&options),
         Command::Programs(options) => programs::programs(&options),

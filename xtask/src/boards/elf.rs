@@ -26,15 +26,27 @@ struct Needs {
 /// # Errors
 /// What the program needs and the board lacks.
 pub fn starts(program: &Path, variant: &Variant, glibc: Version) -> Result<()> {
+    let needs = read(program)?;
+    eprintln!("# {}: {}", program.display(), said(&needs));
+    fits(&needs, variant, glibc)
+        .with_context(|| format!("{} would not start on the board", program.display()))
+}
+
+/// The glibc that a program needs; `None` if it is static.
+///
+/// # Errors
+/// No readelf, or no program.
+pub fn glibc(program: &Path) -> Result<Option<Version>> {
+    Ok(read(program)?.glibc)
+}
+
+fn read(program: &Path) -> Result<Needs> {
     let mut readelf = Command::new("readelf");
     readelf.env("LC_ALL", "C");
     readelf.args(["--wide", "--file-header", "--program-headers", "--version-info", "--arch-specific"]);
     let text = output(readelf.arg(program))
         .context("cannot look what the program needs; install readelf (Debian: binutils)")?;
-    let needs = needs(&text);
-    eprintln!("# {}: {}", program.display(), said(&needs));
-    fits(&needs, variant, glibc)
-        .with_context(|| format!("{} would not start on the board", program.display()))
+    Ok(needs(&text))
 }
 
 fn needs(text: &str) -> Needs {

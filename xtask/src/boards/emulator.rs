@@ -43,6 +43,17 @@ pub fn machine(variant: &Variant) -> Result<Machine> {
     Ok(Machine { words })
 }
 
+/// The emulator of `variant` with its processor, for a program that starts others in a whole system; `None` where
+/// this machine is one itself.
+///
+/// # Errors
+/// As [`machine`].
+pub fn processor(variant: &Variant) -> Result<Option<String>> {
+    let Some(Emulator { program, cpu }) = variant.emulator else { return Ok(None) };
+    let path = emulator(program, &cache_folder("emulator")?)?;
+    Ok(Some(format!("{} -cpu {cpu}", path.display())))
+}
+
 impl Machine {
     /// A program of the board, which is ended after `limit`: a hang would otherwise last as long as CI lets it.
     pub fn command(&self, program: &Path, limit: Duration) -> Command {

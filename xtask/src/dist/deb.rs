@@ -1,0 +1,121 @@
+//! Debian packages, by Debian's own `dpkg-deb`: a tree of files and one text. There is no script to run at installation,
+//! so cargo-deb would save nothing but that text, and guesses what a program for another processor depends on.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::files::Contents;
+use crate::boards::{Version, glibc};
+use crate::process::{Act, output};
+
+/// What dpkg knows a package by.
+pub struct Package {
+    /// `fieldmark`, or what it is called for another core of the same architecture.
+    pub name: &'static str,
+    /// Debian's: `arm64`.
+    pub architecture: &'static str,
+    /// The program's.
+    pub version: &'static str,
+}
+
+const DESCRIPTION: &str = "tells look-alikes apart, and says by which marks
+ Runs Fieldmark models: one ONNX file of a network that was trained so that
+ each class has a few channels of its own, each of which looks at another part.
+ The program names what pictures show and where the marks are that it was told
+ by, checks a model on this very processor, and measures how long it takes.
+ .
+ Models go to /var/lib/fieldmark, or anywhere else.";
+
+impl Package {
+    /// Packs `tree` into `made`.
+    ///
+    /// # Errors
+    /// No dpkg-deb or readelf, and a program that needs a library of which it is not known what brings it.
+    pub fn build(&self, tree: &Path, contents: &Contents, made: &Path) -> Result<()> {
+        let depends = depends(&libraries(contents.program)?, glibc(contents.program)?)?;
+        let control = self.control(&depends, kilobytes(tree)?);
+        Act::REAL.write(&tree.join("DEBIAN/control"), control)?;
+        let mut build = Command::new("dpkg-deb");
+        build.env("SOURCE_DATE_EPOCH", contents.epoch);
+        build.args(["--root-owner-group", "-Zxz", "--build"]).arg(tree);
+        let file = format!("{}_{}_{}.deb", self.name, self.version, self.architecture);
+        let said = Act::REAL.output(build.arg(made.join(file)), "");
+        said.map(drop).context("no package; dpkg-deb comes with Debian's dpkg")
+    }
+
+    fn control(&self, depends: &str, kilobytes: u64) -> String {
+        let Package { name, architecture, version } = self;
+        let mut control = format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n\
+             Maintainer: The Fieldmark developers\nInstalled-Size: {kilobytes}\n\
+             Section: science\nPriority: optional\n"
+        );
+        if !depends.is_empty() {
+            let _ = writeln!(control, "Depends: {depends}");
+        }
+        if *name != "fieldmark" {
+            control += "Provides: fieldmark\nConflicts: fieldmark\nReplaces: fieldmark\n";
+        }
+        control + &format!("Description: {DESCRIPTION}\n")
+    }
+}
+
+/// The libraries that the system's dynamic linker looks for; none of a static program.
+fn libraries(program: &Path) -> Result<Vec<String>> {
+    let mut readelf = Command::new("readelf");
+    let text = output(readelf.env("LC_ALL", "C").args(["--wide", "--dynamic"]).arg(program))?;
+    let names = text.split("Shared library: [").skip(1).filter_map(|rest| rest.split(']').next());
+    Ok(names.map(str::to_owned).collect())
+}
+
+fn depends(libraries: &[String], glibc: Option<Version>) -> Result<String> {
+    let mut depends = Vec::new();
+    if let Some((major, minor)) = glibc {
+        depends.push(format!("libc6 (>= {major}.{minor})"));
+    }
+    for library in libraries {
+        match library.split(".so").next().unwrap_or_default() {
+            "libgcc_s" => depends.push("libgcc-s1 | libgcc1".to_owned()),
+            "libc" | "libm" | "libdl" | "libpthread" | "librt" => {}
+            name if name.starts_with("ld-linux") => {}
+            _ => bail!("the program needs {library}, and nobody has said which package brings it"),
+        }
+    }
+    Ok(depends.join(", "))
+}
+
+fn kilobytes(folder: &Path) -> Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        let file = entry.metadata()?;
+        sum += if file.is_dir() { kilobytes(&entry.path())? } else { file.len().div_ceil(1024) };
+    }
+    Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_depends_on_what_its_program_needs() {
+        let libraries =
+            ["libgcc_s.so.1", "libm.so.6", "libc.so.6", "ld-linux-aarch64.so.1"].map(String::from);
+        assert_eq!(depends(&libraries, Some((2, 34))).unwrap(), "libc6 (>= 2.34), libgcc-s1 | libgcc1");
+        assert_eq!(depends(&[], None).unwrap(), "");
+        assert!(depends(&["libssl.so.3".to_owned()], None).is_err());
+    }
+
+    #[test]
+    fn packages_of_one_architecture_exclude_each_other() {
+        let control =
+            Package { name: "fieldmark-armv6", architecture: "armhf", version: "0.1.0" }.control("", 9);
+        assert!(control.contains("Architecture: armhf\n") && control.contains("\nConflicts: fieldmark\n"));
+        assert!(!control.contains("Depends"), "{control}");
+    }
+}
