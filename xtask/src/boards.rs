@@ -1,6 +1,6 @@
 //! The boards: what each is, what is built for it, and the core that it is emulated as.
 //!
-//! [`build`] makes the program: [`library`] finds the standard library for the board, [`linker`] what links it,
+//! [`mod@build`] makes the program: [`library`] finds the standard library for the board, [`linker`] what links it,
 //! [`elf`] reads whether the result will start there. [`parity`]
 //! tests it under emulation.
 
@@ -255,7 +255,7 @@ pub struct Options {
 /// Builds a board's program, and prints where it is.
 ///
 /// # Errors
-/// As [`build`].
+/// As [`build()`].
 pub fn build_program(options: &Options) -> Result<()> {
     let act = Act { dry_run: options.dry_run };
     println!("{}", build(&act, &options.choice, options.profile)?.display());
