@@ -101,7 +101,8 @@ pub struct Programs {
 /// They do not build.
 pub fn build() -> Result<Programs> {
     let mut build = cargo();
-    build.args(["build", "--package", "fieldmark-trainer", "--package", "fieldmark"]);
+    // Of the whole workspace: of some packages cargo would resolve other features, and compile tract again.
+    build.args(["build", "--workspace", "--bin", "fieldmark-trainer", "--bin", "fieldmark"]);
     eprintln!("$ {}", line(&build));
     let artefacts = output(build.args(["--message-format", "json-render-diagnostics"]))?;
     let program = |name| program(&artefacts, name);
