@@ -89,7 +89,7 @@ const fn aarch64(cpu: &'static str) -> Variant {
         libc: OLDEST_GLIBC,
         gcc: Some("aarch64-linux-gnu-gcc"),
         emulator: Some(Emulator { program: "qemu-aarch64", cpu }),
-        budget: 10_000_000,
+        budget: 11_200_000,
     }
 }
 
