@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 
-use crate::process::{cargo, run};
+use crate::process::{cargo, run, workspace};
 
 /// The kernels use `unsafe` alike on all processors; this one is what CI has.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -18,5 +18,7 @@ pub fn sanitize() -> Result<()> {
     let mut test = cargo();
     test.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
     test.args(["test", "--package", "fieldmark", "--no-default-features", "--features", "std", "--lib"]);
+    // A folder of its own: build scripts of many crates look at that variable, and everything would be compiled again after it.
+    test.arg("--target-dir").arg(workspace()?.target.join("sanitize"));
     run(test.args(["--target", TARGET, "kernels"]))
 }
