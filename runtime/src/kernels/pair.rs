@@ -3,7 +3,7 @@
 //! The wide activations between the two (six times the channels, in an inverted residual block) are never stored whole:
 //! a ring holds the few rows that the windows of one row reach over, and stays in the second-level cache.
 
-use super::dense::Dense;
+use super::dense::{Dense, TASKS_A_THREAD};
 use super::depthwise::{Depthwise, Lines};
 use super::simd::Simd;
 
@@ -36,7 +36,8 @@ impl Pair {
 
     pub(super) fn new(expand: Dense, depthwise: Depthwise, threads: usize) -> Pair {
         let height = depthwise.window().output.height;
-        let rows = if threads == 1 { height } else { height.div_ceil(4 * threads).max(LEAST_ROWS) };
+        let rows =
+            if threads == 1 { height } else { height.div_ceil(TASKS_A_THREAD * threads).max(LEAST_ROWS) };
         Pair { expand, depthwise, rows: rows.min(height) }
     }
 

@@ -9,7 +9,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::dense::{Packed, Storage, Target, product};
+use super::dense::{Packed, Storage, TASKS_A_THREAD, Target, product};
 use super::memory::{Floats, Pool};
 use super::simd::{Kernel, Simd};
 use super::window::Window;
@@ -163,7 +163,7 @@ impl Winograd {
         match (self.apart, round % 3) {
             (true, _) => self.chunks(),
             (false, 1) => self.weights.len(),
-            (false, _) => 4 * self.threads,
+            (false, _) => TASKS_A_THREAD * self.threads,
         }
     }
 
@@ -214,7 +214,7 @@ impl Winograd {
                 return;
             }
             let (from, to) = range(round / 3);
-            let share = (to - from).div_ceil(4 * self.threads);
+            let share = (to - from).div_ceil(TASKS_A_THREAD * self.threads);
             let part = ((from + task * share).min(to), (from + (task + 1) * share).min(to));
             match round % 3 {
                 0 => transform(from, part),
