@@ -7,16 +7,14 @@ use candle_core::{Tensor, Var};
 use fieldmark::engine::{Engine, Options};
 use fieldmark::head::HeadKind;
 use fieldmark_trainer::backbone::Backbone;
-use fieldmark_trainer::checkpoint::Progress;
 use fieldmark_trainer::config::Config;
 use fieldmark_trainer::dataset::{self, Dataset, SplitRule};
 use fieldmark_trainer::export::{ExportError, WeightType, export};
 use fieldmark_trainer::layer::ParamKind;
-use fieldmark_trainer::metrics::EpochSums;
 use fieldmark_trainer::network::{self, ClassLayer, Network, NetworkConfig};
 use fieldmark_trainer::random::stream;
 use fieldmark_trainer::recipe::Recipe;
-use fieldmark_trainer::run::Trained;
+use fieldmark_trainer::run::{Trained, untrained};
 use fieldmark_trainer::unknown::DEFAULT_SCORE;
 use rand::RngExt;
 
@@ -58,21 +56,9 @@ fn unsettle(network: &Network) {
 }
 
 fn trained(dataset: &Dataset, network: &NetworkConfig, side: u32) -> Trained {
-    let config = config(network, side);
-    let network = network::build(network, dataset.labels.len(), side, config.seed).unwrap();
-    unsettle(&network);
-    let progress = Progress {
-        labels: dataset.labels.clone(),
-        data: dataset.hash.clone(),
-        epoch: 1,
-        batch: 0,
-        sums: EpochSums::default(),
-        best: None,
-        highest: None,
-        last: None,
-        config,
-    };
-    Trained { network, weights: "0".repeat(64), progress, dataset: dataset.clone() }
+    let trained = untrained(dataset.clone(), config(network, side)).unwrap();
+    unsettle(&trained.network);
+    trained
 }
 
 /// Exports, and checks what `export` does not: that the file read back passes its own self-test.

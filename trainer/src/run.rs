@@ -240,8 +240,12 @@ fn start(dataset: &Dataset, config: &Config, run: &Path) -> Result<Progress, Run
             _ => {}
         }
     }
-    Ok(Progress {
-        config: config.clone(),
+    Ok(beginning(dataset, config.clone()))
+}
+
+fn beginning(dataset: &Dataset, config: Config) -> Progress {
+    Progress {
+        config,
         labels: dataset.labels.clone(),
         data: dataset.hash.clone(),
         epoch: 0,
@@ -250,7 +254,7 @@ fn start(dataset: &Dataset, config: &Config, run: &Path) -> Result<Progress, Run
         best: None,
         highest: None,
         last: None,
-    })
+    }
 }
 
 /// Whether the pictures are split as `split.json` has it.
@@ -363,6 +367,17 @@ pub fn open(run: &Path, data: Option<&Path>, weights: &str) -> Result<Trained, R
     let network = network::build(&config.network, progress.labels.len(), config.side, config.seed)?;
     checkpoint::restore_params(&checkpoint, &network.params)?;
     Ok(Trained { network, weights: checkpoint.sha256, progress, dataset })
+}
+
+/// A run before its first step, in no folder: a network of first weights for the labels of `dataset`. Benches and tests
+/// export it.
+///
+/// # Errors
+/// A network that cannot be built.
+pub fn untrained(dataset: Dataset, config: Config) -> Result<Trained, NetworkError> {
+    let network = network::build(&config.network, dataset.labels.len(), config.side, config.seed)?;
+    let progress = beginning(&dataset, config);
+    Ok(Trained { network, weights: "0".repeat(64), progress, dataset })
 }
 
 /// What `eval.json` says of the test split, for the model's description: the figures, not the lists. `None` if it

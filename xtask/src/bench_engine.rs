@@ -121,6 +121,14 @@ pub fn bench_engine(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// The file of EfficientNet-Lite0 at 224 pixels in `folder`, made if it is missing.
+///
+/// # Errors
+/// The trainer's.
+pub fn efficientnet_lite0(folder: &Path) -> Result<PathBuf> {
+    Ok(model_files(&[models::LITE0], folder)?.remove(0))
+}
+
 fn chosen_models(only: &[String]) -> Result<Vec<Model>> {
     let is_named = |model: &Model, name: &String| *name == model.backbone || *name == model.name();
     let all = || CASES.map(|model| model.name()).join(", ");

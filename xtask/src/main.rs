@@ -2,7 +2,8 @@
 
 mod bare_metal;
 mod bench_engine;
-mod bench_input;
+mod bench_of_trainer;
+mod bench_stages;
 mod bench_train;
 mod boards;
 mod build_cuda;
@@ -90,6 +91,18 @@ enum Command {
 enum Bench {
     /// Runs of the board's engine on the processor, beside other engines'
     Engine(bench_engine::Options),
+    /// Stages of a prediction one by one, and the kernels on numbers below the normal ones
+    Stages {
+        /// For criterion, like a name to filter by
+        #[arg(last = true)]
+        extra: Vec<OsString>,
+    },
+    /// What more classes, larger pictures and several at a time cost the board's engine
+    Growth {
+        /// For the bench itself, `--help` among them
+        #[arg(last = true)]
+        extra: Vec<OsString>,
+    },
     /// Training steps on the processor, beside PyTorch's
     Train(bench_train::Options),
     /// Pictures decoded and augmented, a CPU-second of one thread
@@ -118,7 +131,9 @@ fn done(command: Command) -> Result<()> {
         Command::Weights(options) => weights::weights(&options),
         Command::Bench(Bench::Train(options)) => bench_train::bench_train(&options),
         Command::Bench(Bench::Engine(options)) => bench_engine::bench_engine(&options),
-        Command::Bench(Bench::Input { extra }) => bench_input::bench_input(&extra),
+        Command::Bench(Bench::Input { extra }) => bench_of_trainer::bench_of_trainer("input", &extra),
+        Command::Bench(Bench::Growth { extra }) => bench_of_trainer::bench_of_trainer("growth", &extra),
+        Command::Bench(Bench::Stages { extra }) => bench_stages::bench_stages(&extra),
         Command::BuildCuda(options) => build_cuda::build_cuda(&options),
         Command::Boards => {
             boards::list();

@@ -20,13 +20,16 @@ pub struct Model {
 
 pub const CASES: [Model; 6] = [
     model("mobilenet_v2", 224),
-    model("efficientnet_lite0", 224),
+    LITE0,
     model("resnet18", 224),
     model("resnet50", 224),
     // Its maps end there.
     Model { stride: 16, ..model("vgg16", 224) },
     model("resnet18", 448),
 ];
+
+/// What the trainer takes where nothing is asked for.
+pub const LITE0: Model = model("efficientnet_lite0", 224);
 
 /// For whether the bench runs.
 pub const QUICK: Model = model("mobilenet_v2", 64);
