@@ -1,0 +1,76 @@
+//! What a run takes from the heap: a binary of its own, whose allocator counts.
+#![allow(unsafe_code, reason = "an allocator is an unsafe trait")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fieldmark::engine::{Engine, Options, Output, Precision};
+use fieldmark::head::HeadKind;
+use fieldmark::pattern;
+use fieldmark_trainer::backbone::Backbone;
+use fieldmark_trainer::config::Config;
+use fieldmark_trainer::dataset::{self, SplitRule};
+use fieldmark_trainer::export::{WeightType, export};
+use fieldmark_trainer::network::{ClassLayer, NetworkConfig};
+use fieldmark_trainer::recipe::Recipe;
+use fieldmark_trainer::run::untrained;
+use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
+use fieldmark_trainer::unknown::DEFAULT_SCORE;
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+static BLOCKS: AtomicUsize = AtomicUsize::new(0);
+
+// Safety: the system's allocator, counted.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        BLOCKS.fetch_add(1, Ordering::Relaxed);
+        // Safety: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // Safety: the caller's promise.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+/// A file with first weights.
+fn model(folder: &Path, backbone: Backbone) -> PathBuf {
+    let (birds, path) = (folder.join("birds"), folder.join(format!("{backbone}.onnx")));
+    if !birds.exists() {
+        let config = SynthConfig { classes: 4, per_class_train: 4, per_class_test: 1, side: 64, seed: 1 };
+        draw_dataset(&birds, &config).unwrap();
+    }
+    let dataset = dataset::read(&birds, &SplitRule::default()).unwrap();
+    let class_layer = ClassLayer::Project { stride: 16 };
+    let head = HeadKind::GroupMean;
+    let network = NetworkConfig { backbone, convention: None, class_layer, xi: 3, head, dropout: 0.0 };
+    let trained = untrained(dataset, Config { network, side: 64, ..Recipe::Scratch.config() }).unwrap();
+    export(&trained, &path, WeightType::F32, 1, DEFAULT_SCORE, None).unwrap();
+    path
+}
+
+#[test]
+fn a_run_after_the_first_allocates_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for backbone in [Backbone::EfficientnetLite0, Backbone::Resnet18, Backbone::Vgg16] {
+        let model = model(folder.path(), backbone);
+        for (threads, precision) in [(1, Precision::F32), (2, Precision::F32), (2, Precision::F16)] {
+            let engine = Engine::load(&model, Options { threads, precision, ..Options::default() }).unwrap();
+            let frame = pattern(1, engine.description().input.side);
+            let mut output = Output::default();
+            engine.run_into(&frame, &mut output).unwrap();
+            let before = BLOCKS.load(Ordering::Relaxed);
+            for _ in 0..3 {
+                engine.run_into(&frame, &mut output).unwrap();
+            }
+            let blocks = BLOCKS.load(Ordering::Relaxed) - before;
+            assert_eq!(blocks, 0, "{backbone}, {threads} threads, {precision:?}");
+        }
+    }
+}
