@@ -99,7 +99,7 @@ fn timed<T>(b: &mut Bencher<'_>, mut work: impl FnMut() -> T) {
         for _ in 0..times {
             black_box(work());
         }
-        processor_time() - before
+        processor_time().saturating_sub(before)
     });
 }
 

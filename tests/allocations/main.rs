@@ -1,9 +1,7 @@
 //! What a run takes from the heap: a binary of its own, whose allocator counts.
-#![allow(unsafe_code, reason = "an allocator is an unsafe trait")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::System;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fieldmark::engine::{Engine, Options, Output, Precision};
 use fieldmark::head::HeadKind;
@@ -17,27 +15,11 @@ use fieldmark_trainer::recipe::Recipe;
 use fieldmark_trainer::run::untrained;
 use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
 use fieldmark_trainer::unknown::DEFAULT_SCORE;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
-struct Counting;
-
+/// The system's allocator, which counts for all threads.
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-static BLOCKS: AtomicUsize = AtomicUsize::new(0);
-
-// Safety: the system's allocator, counted.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BLOCKS.fetch_add(1, Ordering::Relaxed);
-        // Safety: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // Safety: the caller's promise.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// A file with first weights.
 fn model(folder: &Path, backbone: Backbone) -> PathBuf {
@@ -65,12 +47,12 @@ fn a_run_after_the_first_allocates_nothing() {
             let frame = pattern(1, engine.description().input.side);
             let mut output = Output::default();
             engine.run_into(&frame, &mut output).unwrap();
-            let before = BLOCKS.load(Ordering::Relaxed);
+            let region = Region::new(ALLOCATOR);
             for _ in 0..3 {
                 engine.run_into(&frame, &mut output).unwrap();
             }
-            let blocks = BLOCKS.load(Ordering::Relaxed) - before;
-            assert_eq!(blocks, 0, "{backbone}, {threads} threads, {precision:?}");
+            let taken = region.change();
+            assert_eq!(taken, Stats::default(), "{backbone}, {threads} threads, {precision:?}");
         }
     }
 }

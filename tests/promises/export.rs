@@ -11,7 +11,7 @@ use fieldmark_trainer::config::Config;
 use fieldmark_trainer::dataset::{self, Dataset, SplitRule};
 use fieldmark_trainer::export::{ExportError, WeightType, export};
 use fieldmark_trainer::layer::ParamKind;
-use fieldmark_trainer::network::{self, ClassLayer, Network, NetworkConfig};
+use fieldmark_trainer::network::{ClassLayer, Network, NetworkConfig};
 use fieldmark_trainer::random::stream;
 use fieldmark_trainer::recipe::Recipe;
 use fieldmark_trainer::run::{Trained, untrained};
