@@ -216,29 +216,29 @@ impl Engine {
         Engine::from_bytes(read_model(path)?, options)
     }
 
-    /// The model in a file's bytes, which are let go, where they are owned, before the network is built.
+    /// The model in a file's bytes, which are let go before the network is built; borrowed ones are copied.
     ///
     /// # Errors
     /// Anything that is not a whole, consistent Fieldmark model; precision `F16` where the model
     /// fails its self-test with it.
-    pub fn from_bytes(bytes: impl AsRef<[u8]>, options: Options) -> Result<Engine, LoadError> {
+    pub fn from_bytes(bytes: impl Into<Vec<u8>>, options: Options) -> Result<Engine, LoadError> {
         let half = options.precision == Precision::F16;
         if half && options.kernels == Kernels::Tract && !has_half_arithmetic() {
             let processor = instruction_set();
             return Err(LoadError::NoHalfArithmetic { processor });
         }
-        let engine = Engine::prepared(bytes, options)?;
+        let engine = Engine::prepared(bytes.into(), options)?;
         if half {
             engine.check_half()?;
         }
         Ok(engine)
     }
 
-    fn prepared(bytes: impl AsRef<[u8]>, options: Options) -> Result<Engine, LoadError> {
-        let model = check::read_onnx(bytes.as_ref())?;
+    fn prepared(bytes: Vec<u8>, options: Options) -> Result<Engine, LoadError> {
+        let size = bytes.len();
+        let model = check::read_onnx(bytes)?;
         let description = check::description(&model)?;
-        check::check_model(&model, &description, bytes.as_ref().len())?;
-        drop(bytes);
+        check::check_model(&model, &description, size)?;
         let graph = Graph::prepare(model, &description, options)?;
         Ok(Engine { description, graph })
     }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
+use prost::bytes::Bytes;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::type_proto::Value as TypeValue;
@@ -81,10 +82,11 @@ const CONSTANT_OPERATORS: [&str; 9] =
     ["Cast", "Constant", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"];
 
 /// The protocol buffer in a file.
-pub(super) fn read_onnx(bytes: &[u8]) -> Result<ModelProto, LoadError> {
-    let refused = |reason: String| LoadError::NotOnnx { bytes: bytes.len(), reason };
-    // tract's own reader would copy the file first.
-    let model = guarded(|| ModelProto::decode(bytes))
+pub(super) fn read_onnx(bytes: Vec<u8>) -> Result<ModelProto, LoadError> {
+    let size = bytes.len();
+    let refused = |reason: String| LoadError::NotOnnx { bytes: size, reason };
+    // tract's own reader would copy the file first, and from a slice every tensor would be copied twice.
+    let model = guarded(|| ModelProto::decode(Bytes::from(bytes)))
         .map_err(refused)?
         .map_err(|error| refused(one_line(&error.to_string())))?;
     if model.graph.as_ref().is_none_or(|graph| graph.node.is_empty()) {

@@ -141,7 +141,7 @@ fn no_changed_byte_makes_loading_panic() {
         for flip in [0x01, 0x80, 0xff] {
             let mut bytes = bytes.clone();
             bytes[at] ^= flip;
-            if let Ok(engine) = Engine::from_bytes(&bytes, Options::default()) {
+            if let Ok(engine) = Engine::from_bytes(bytes, Options::default()) {
                 let _ = engine.self_test();
             }
         }
