@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use criterion::{Bencher, Criterion};
 use fieldmark::engine::{Engine, Options};
 use fieldmark::kernels::{Alone, Builder, Convolution, Isa, Network, Reduction, Source, Storage, Value};
-use fieldmark::picture::{Limits, decode_picture};
+use fieldmark::picture::{Limits, decode_picture, decode_picture_for};
 use fieldmark::{Frame, Region, network_frame, part_cues, pattern, resize, softmax, top_k};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -36,11 +36,13 @@ fn stages(criterion: &mut Criterion, model: &Path) -> Result<()> {
     let description = engine.description();
     let input = description.input;
     let file = jpeg(4000, 3000)?;
-    let picture = decode_picture(&file, &Limits::default())?;
+    let limits = Limits::default();
+    let picture = decode_picture_for(&file, &limits, input)?;
     let (frame, view) = network_frame(&picture, input.resize, input.side);
     let output = engine.run(&frame)?;
     let mut group = criterion.benchmark_group("stages");
-    group.bench_function("decode", |b| timed(b, || decode_picture(&file, &Limits::default())));
+    group.bench_function("decode in full", |b| timed(b, || decode_picture(&file, &limits)));
+    group.bench_function("decode", |b| timed(b, || decode_picture_for(&file, &limits, input)));
     group.bench_function("resize", |b| timed(b, || network_frame(&picture, input.resize, input.side)));
     group.bench_function("run", |b| timed(b, || engine.run(&frame)));
     group.bench_function("cues", |b| {

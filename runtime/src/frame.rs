@@ -25,12 +25,16 @@ pub const MAX_SIDE: u32 = 1 << 16;
 /// What [`ResizeRule::Pad`] fills with: a grey near the mean of photographs.
 const PAD_GREY: u8 = 114;
 
+/// The coarsest that a picture is decoded, in its pixels a pixel: a block of JPEG.
+const COARSEST: u32 = 8;
+
 /// An RGB picture: 8 bits a channel, interleaved, rows from the top; sides of 1 to [`MAX_SIDE`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     width: u32,
     height: u32,
     pixels: Vec<u8>,
+    scale: u32,
 }
 
 /// Why bytes are not a frame.
@@ -73,7 +77,23 @@ impl Frame {
         if expected != actual {
             return Err(FrameError::Length { width, height, expected, actual });
         }
-        Ok(Frame { width, height, pixels })
+        Ok(Frame { width, height, pixels, scale: 1 })
+    }
+
+    /// The same pixels, each of them `scale` of the picture's across and down.
+    #[must_use]
+    pub fn at_scale(self, scale: u32) -> Frame {
+        Frame { scale: scale.max(1), ..self }
+    }
+
+    /// Pixels of the picture, across and down, that one pixel of the frame stands for: 1 unless it was decoded more coarsely.
+    pub fn scale(&self) -> u32 {
+        self.scale
+    }
+
+    /// Width and height of the picture, in its own pixels.
+    pub fn picture_size(&self) -> [u32; 2] {
+        [self.width, self.height].map(|side| side.saturating_mul(self.scale))
     }
 
     /// Width in pixels.
@@ -135,6 +155,15 @@ pub struct Region {
     pub width: f32,
     /// Height; above 0.
     pub height: f32,
+}
+
+impl Region {
+    /// The same rectangle, in pixels that are `scale` of these.
+    fn at_scale(self, scale: u32) -> Region {
+        let scale = scale as f32;
+        let Region { x, y, width, height } = self;
+        Region { x: x / scale, y: y / scale, width: width / scale, height: height / scale }
+    }
 }
 
 /// How a picture of any shape becomes the network's square input.
@@ -272,14 +301,27 @@ fn scaled(length: u32, side: u32, longest: u32) -> u32 {
     ((length * side + longest / 2) / longest).max(1) as u32
 }
 
-/// The network's input picture, `side * side`, and the way back to `frame`'s pixels.
+/// How coarsely a `width * height` picture may be decoded for a `side * side` input: 1, 2, 4 or 8 pixels a pixel, by which
+/// both sides can be divided. What the input shows keeps twice its pixels each way, so that resizing has the last word.
+pub fn coarsest_scale(width: u32, height: u32, rule: ResizeRule, side: u32) -> u32 {
+    let View { seen, drawn: [_, _, across, down], .. } = View::new(width, height, rule, side);
+    let suits = |&scale: &u32| {
+        let twice = 2.0 * scale as f32;
+        let fine = seen.width >= twice * across as f32 && seen.height >= twice * down as f32;
+        fine && width.is_multiple_of(scale) && height.is_multiple_of(scale)
+    };
+    [COARSEST, 4, 2].into_iter().find(suits).unwrap_or(1)
+}
+
+/// The network's input picture, `side * side`, and the way back to the pixels of `frame`'s picture.
 ///
 /// # Panics
 /// Panics if `side` is not 1 to [`MAX_SIDE`].
 pub fn network_frame(frame: &Frame, rule: ResizeRule, side: u32) -> (Frame, View) {
-    let view = View::new(frame.width, frame.height, rule, side);
+    let [width, height] = frame.picture_size();
+    let view = View::new(width, height, rule, side);
     let [left, top, width, height] = view.drawn;
-    let drawn = resize(frame, view.seen, width, height);
+    let drawn = resize(frame, view.seen.at_scale(frame.scale), width, height);
     if (width, height) == (side, side) {
         return (drawn, view);
     }
@@ -290,7 +332,7 @@ pub fn network_frame(frame: &Frame, rule: ResizeRule, side: u32) -> (Frame, View
         let start = 3 * left as usize;
         target[start..start + source.len()].copy_from_slice(source);
     }
-    let padded = Frame { width: side, height: side, pixels };
+    let padded = Frame { width: side, height: side, pixels, scale: 1 };
     (padded, view)
 }
 
@@ -406,6 +448,36 @@ mod tests {
         assert_eq!(cropped.pixel(11, 11), [150; 3]);
         let (squashed, _) = network_frame(&frame, ResizeRule::Squash, 10);
         assert_eq!(squashed.pixel(5, 9), [105; 3]);
+    }
+
+    #[test]
+    fn the_coarsest_scale_keeps_twice_the_input_and_whole_pixels() {
+        use ResizeRule::{Centre, Crop, Pad, Squash};
+        for (size, rule, side, scale) in [
+            ((4000, 3000), Squash, 224, 4),
+            ((4032, 3024), Centre(88), 160, 8),
+            ((4032, 3024), Centre(88), 224, 4),
+            ((4032, 3024), Crop, 448, 2),
+            ((3000, 4000), Pad, 224, 8),
+            ((4004, 3004), Squash, 64, 4),
+            ((4001, 3000), Squash, 64, 1),
+            ((448, 448), Squash, 224, 1),
+            ((896, 896), Squash, 224, 2),
+            ((896, 894), Squash, 224, 1),
+            ((65_536, 8), Pad, 224, 4),
+        ] {
+            assert_eq!(coarsest_scale(size.0, size.1, rule, side), scale, "{size:?} {rule} {side}");
+        }
+    }
+
+    #[test]
+    fn a_frame_at_a_scale_makes_the_picture_s_view() {
+        let frame = Frame::new(20, 12, vec![50; 720]).unwrap().at_scale(4);
+        assert_eq!(frame.picture_size(), [80, 48]);
+        for rule in [ResizeRule::Squash, ResizeRule::Crop, ResizeRule::Centre(70), ResizeRule::Pad] {
+            let (_, view) = network_frame(&frame, rule, 6);
+            assert_eq!(view, View::new(80, 48, rule, 6), "{rule}");
+        }
     }
 
     #[test]

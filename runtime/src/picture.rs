@@ -15,7 +15,10 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, RgbImage};
 use thiserror::Error;
 
+#[cfg(doc)]
+use crate::frame::coarsest_scale;
 use crate::frame::{Frame, FrameError, MAX_SIDE};
+use crate::model::Input;
 
 /// What a picture may cost at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,13 +112,29 @@ impl PictureError {
 /// # Errors
 /// All of [`decode_picture`]'s, and a path that is not a readable regular file within the limits.
 pub fn read_picture(path: &Path, limits: &Limits) -> Result<Frame, PictureError> {
+    decode_picture(&read_file(path, limits)?, limits)
+}
+
+/// As [`read_picture`], no finer than a network needs it: see [`decode_picture_for`].
+///
+/// # Errors
+/// As [`read_picture`].
+pub fn read_picture_for(path: &Path, limits: &Limits, to: Input) -> Result<Frame, PictureError> {
+    decode_picture_for(&read_file(path, limits)?, limits, to)
+}
+
+/// All bytes of a picture's file.
+///
+/// # Errors
+/// A path that is not a readable regular file within the limits.
+pub fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, PictureError> {
     // Before opening: opening a pipe without a writer would wait for one.
     check_regular(&fs::metadata(path)?)?;
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     check_regular(&metadata)?;
     check_bytes(metadata.len(), limits)?;
-    decode_picture(&read_at_most(file, limits, metadata.len())?, limits)
+    read_at_most(file, limits, metadata.len())
 }
 
 /// All bytes of a stream of unknown length.
@@ -139,6 +158,20 @@ fn read_at_most(stream: impl Read, limits: &Limits, expected: u64) -> Result<Vec
 /// # Errors
 /// Bytes that are not a whole JPEG or PNG picture within the limits.
 pub fn decode_picture(bytes: &[u8], limits: &Limits) -> Result<Frame, PictureError> {
+    decoded(bytes, limits, None)
+}
+
+/// As [`decode_picture`], for a network's input: of a large JPEG, as cameras make them, only as much is decoded as
+/// [`coarsest_scale`] says, which takes half of the time. The frame has [`Frame::scale`] then. The trainer reads
+/// pictures so, too.
+///
+/// # Errors
+/// As [`decode_picture`].
+pub fn decode_picture_for(bytes: &[u8], limits: &Limits, to: Input) -> Result<Frame, PictureError> {
+    decoded(bytes, limits, Some(to))
+}
+
+fn decoded(bytes: &[u8], limits: &Limits, to: Option<Input>) -> Result<Frame, PictureError> {
     check_bytes(bytes.len() as u64, limits)?;
     if bytes.is_empty() {
         return Err(PictureError::Empty);
@@ -151,7 +184,7 @@ pub fn decode_picture(bytes: &[u8], limits: &Limits) -> Result<Frame, PictureErr
         if !outline.complete {
             return Err(truncated("JPEG", bytes));
         }
-        let jpeg = jpeg::decoded(bytes, limits)?;
+        let jpeg = jpeg::decoded(bytes, limits, to)?;
         upright(jpeg.frame, jpeg.orientation)
     } else if bytes.starts_with(PNG_START) {
         if let Some((width, height)) = png_size(bytes) {
@@ -194,12 +227,12 @@ fn upright(frame: Frame, orientation: Orientation) -> Result<Frame, PictureError
     if orientation == Orientation::NoTransforms {
         return Ok(frame);
     }
-    let (width, height) = (frame.width(), frame.height());
+    let (width, height, scale) = (frame.width(), frame.height(), frame.scale());
     // A frame has the bytes that its size needs.
     let mut picture =
         RgbImage::from_raw(width, height, frame.into_pixels()).map(DynamicImage::from).unwrap_or_default();
     picture.apply_orientation(orientation);
-    Ok(Frame::new(picture.width(), picture.height(), picture.into_rgb8().into_raw())?)
+    Ok(Frame::new(picture.width(), picture.height(), picture.into_rgb8().into_raw())?.at_scale(scale))
 }
 
 fn rgb_pixels(picture: DynamicImage) -> Vec<u8> {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use fieldmark::frame::{Frame, View, input, network_frame};
 use fieldmark::model::Input;
-use fieldmark::picture::{Limits, PictureError, read_picture};
+use fieldmark::picture::{Limits, PictureError, read_picture_for};
 use rayon::prelude::*;
 
 use crate::dataset::Sample;
@@ -40,10 +40,10 @@ pub struct Seen {
 /// The first that cannot be read.
 pub fn seen(samples: &[&Sample], to: Input) -> Result<Vec<Seen>, ReadError> {
     let read = |sample: &&Sample| {
-        let picture = read_picture(&sample.path, &Limits::default())
+        let picture = read_picture_for(&sample.path, &Limits::default(), to)
             .map_err(|source| ReadError { path: sample.path.clone(), source })?;
         let (frame, view) = network_frame(&picture, to.resize, to.side);
-        Ok(Seen { frame, view, size: [picture.width(), picture.height()] })
+        Ok(Seen { frame, view, size: picture.picture_size() })
     };
     samples.par_iter().map(read).collect()
 }

@@ -33,7 +33,7 @@ pub fn pattern(seed: u64, side: u32) -> Frame {
             }
         }
     }
-    Frame { width: side, height: side, pixels }
+    Frame { width: side, height: side, pixels, scale: 1 }
 }
 
 /// A disc that fades towards its rim.

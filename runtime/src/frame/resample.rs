@@ -52,7 +52,7 @@ pub fn resize(frame: &Frame, region: Region, width: u32, height: u32) -> Frame {
         }
         merge_columns(&strip, &columns, span.start, target, width as usize);
     }
-    Frame { width, height, pixels }
+    Frame { width, height, pixels, scale: 1 }
 }
 
 /// Rows that the pass over columns does at once: their pixels at one place are 15 values, and vector units add 16.

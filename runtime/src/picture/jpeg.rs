@@ -4,9 +4,11 @@
 //! header before it tells the size; so both are looked up here first.
 //!
 //! The decoder is used directly: through the `image` crate every file is copied and its header decoded three
-//! times.
+//! times. A picture that is much larger than the network's input is decoded at a fraction of its size by another one,
+//! which can do that; what that one does not take, this one does, in full.
 
 use image::metadata::Orientation;
+use jpeg_decoder::PixelFormat;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -14,7 +16,8 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::{Limits, PictureError, check_pixels, refusal};
-use crate::frame::Frame;
+use crate::frame::{Frame, coarsest_scale};
+use crate::model::Input;
 
 /// How every JPEG file starts.
 pub(super) const START: &[u8] = b"\xff\xd8\xff";
@@ -36,8 +39,8 @@ pub(super) struct Jpeg {
     pub(super) orientation: Orientation,
 }
 
-/// The picture of a whole file, whatever its colours, as RGB.
-pub(super) fn decoded(bytes: &[u8], limits: &Limits) -> Result<Jpeg, PictureError> {
+/// The picture of a whole file, whatever its colours, as RGB; as coarsely as a network's input allows.
+pub(super) fn decoded(bytes: &[u8], limits: &Limits, to: Option<Input>) -> Result<Jpeg, PictureError> {
     let refused = |error: DecodeErrors| refusal(&error.to_string(), "JPEG", bytes);
     // Not strict: cameras and programs write files with small faults, and whether a file is whole has been seen.
     // The decoder's own limits on sides would refuse what ours let pass.
@@ -53,10 +56,34 @@ pub(super) fn decoded(bytes: &[u8], limits: &Limits) -> Result<Jpeg, PictureErro
     check_pixels(width, height, limits)?;
     // Damaged EXIF data costs the orientation, not the picture.
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+    let scale = to.map_or(1, |to| coarsest_scale(width, height, to.resize, to.side));
+    if let Some(frame) = coarse(bytes, [width, height], scale) {
+        return Ok(Jpeg { frame, orientation });
+    }
     let mut pixels = vec![0; 3 * width as usize * height as usize];
     decoder.decode_into(&mut pixels).map_err(refused)?;
     let frame = Frame::new(width, height, pixels)?;
-    Ok(Jpeg { frame, orientation: orientation.unwrap_or(Orientation::NoTransforms) })
+    Ok(Jpeg { frame, orientation })
+}
+
+/// The picture at a `scale` above 1, if the decoder takes the file and its colours.
+fn coarse(bytes: &[u8], size: [u32; 2], scale: u32) -> Option<Frame> {
+    if scale == 1 {
+        return None;
+    }
+    let [width, height] = size.map(|side| side / scale);
+    let mut decoder = jpeg_decoder::Decoder::new(bytes);
+    let got = decoder.scale(width.try_into().ok()?, height.try_into().ok()?).ok()?;
+    if [u32::from(got.0), u32::from(got.1)] != [width, height] {
+        return None;
+    }
+    let pixels = match decoder.info()?.pixel_format {
+        PixelFormat::RGB24 => decoder.decode().ok()?,
+        PixelFormat::L8 => decoder.decode().ok()?.into_iter().flat_map(|grey| [grey; 3]).collect(),
+        PixelFormat::L16 | PixelFormat::CMYK32 => return None,
+    };
+    Some(Frame::new(width, height, pixels).ok()?.at_scale(scale))
 }
 
 /// Walks from marker to marker.

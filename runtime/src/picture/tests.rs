@@ -4,7 +4,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::frame::pattern;
+use crate::frame::{ResizeRule, network_frame, pattern};
 use crate::model::hexadecimal;
 
 fn png(width: u32, height: u32, pixels: &[u8], color: ExtendedColorType) -> Vec<u8> {
@@ -141,6 +141,72 @@ fn exif_orientation_is_applied_once() {
     }
 }
 
+/// Files of `golden/make.py`, 64 x 48 pixels.
+const LARGE: [(&str, &[u8]); 4] = [
+    ("4:2:0", include_bytes!("golden/quarter_420.jpg")),
+    ("progressive", include_bytes!("golden/quarter_progressive.jpg")),
+    ("grey", include_bytes!("golden/quarter_grey.jpg")),
+    ("CMYK", include_bytes!("golden/quarter_cmyk.jpg")),
+];
+
+/// For which a quarter of [`LARGE`] is enough.
+const SMALL: Input = Input { side: 6, resize: ResizeRule::Squash };
+
+fn decode_for(bytes: &[u8], to: Input) -> Result<Frame, PictureError> {
+    decode_picture_for(bytes, &Limits::default(), to)
+}
+
+#[test]
+fn a_large_jpeg_is_decoded_at_a_fraction_and_makes_nearly_the_same_input() {
+    for (kind, bytes) in LARGE {
+        let (whole, coarse) = (decode(bytes).unwrap(), decode_for(bytes, SMALL).unwrap());
+        // The coarse decoder leaves CMYK to the other one.
+        assert_eq!(coarse.scale(), if kind == "CMYK" { 1 } else { 4 }, "{kind}");
+        assert_eq!(coarse.width() * coarse.scale(), whole.width(), "{kind}");
+        assert_eq!(coarse.picture_size(), [64, 48], "{kind}");
+        for rule in [ResizeRule::Squash, ResizeRule::Pad, ResizeRule::Centre(88)] {
+            let (expected, view) = network_frame(&whole, rule, SMALL.side);
+            let (actual, coarse_view) = network_frame(&coarse, rule, SMALL.side);
+            assert_eq!(view, coarse_view, "{kind} {rule}");
+            let pairs = actual.pixels().iter().zip(expected.pixels());
+            let furthest = pairs.map(|(a, e)| a.abs_diff(*e)).max().unwrap();
+            assert!(furthest <= 3, "{kind} {rule}: {furthest} of 255");
+        }
+    }
+}
+
+/// As for whole pictures.
+#[test]
+fn fractions_are_the_same_bytes_everywhere() {
+    let mut hash = Sha256::new();
+    for (_, bytes) in LARGE {
+        hash.update(decode_for(bytes, SMALL).unwrap().pixels());
+    }
+    assert_eq!(
+        hexadecimal(&hash.finalize()),
+        "076b660a97234896a467c906b64517b296f2200332f1a9d3215b4e6151e01140"
+    );
+}
+
+#[test]
+fn small_pictures_and_odd_sides_are_decoded_whole() {
+    let (_, large) = LARGE[0];
+    assert_eq!(decode_for(large, Input { side: 13, ..SMALL }).unwrap(), decode(large).unwrap());
+    let odd = jpeg(&Frame::new(63, 48, vec![9; 3 * 63 * 48]).unwrap());
+    assert_eq!(decode_for(&odd, SMALL).unwrap(), decode(&odd).unwrap());
+    let png = png(64, 48, &[7; 3 * 64 * 48], ExtendedColorType::Rgb8);
+    assert_eq!(decode_for(&png, SMALL).unwrap().scale(), 1);
+}
+
+#[test]
+fn a_fraction_is_turned_as_exif_says() {
+    let (_, large) = LARGE[0];
+    let (turned, stored) =
+        (decode_for(&oriented(large, 6), SMALL).unwrap(), decode_for(large, SMALL).unwrap());
+    assert_eq!((turned.picture_size(), turned.scale()), ([48, 64], 4));
+    assert_eq!(turned.pixel(11, 0), stored.pixel(0, 0));
+}
+
 #[test]
 fn a_jpeg_is_refused_at_every_cut() {
     let bytes = jpeg(&pattern(1, 24));
@@ -181,6 +247,15 @@ fn no_single_changed_byte_makes_the_decoder_panic() {
             let mut bytes = picture.clone();
             bytes[at] ^= 0xff;
             let _ = decode(&bytes);
+        }
+    }
+    for (_, picture) in LARGE {
+        for at in 0..picture.len() {
+            for changed in [0xff, 0x01] {
+                let mut bytes = picture.to_vec();
+                bytes[at] ^= changed;
+                let _ = decode_for(&bytes, SMALL);
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fieldmark::frame::{Frame, ResizeRule, network_frame, resize};
-use fieldmark::picture::{Limits, PictureError, read_picture};
+use fieldmark::model::Input;
+use fieldmark::picture::{Limits, PictureError, read_picture_for};
 use rayon::prelude::*;
 
 use crate::dataset::{Sample, Skipped};
@@ -60,7 +61,8 @@ impl Pictures {
     /// # Errors
     /// The picture does not decode.
     pub fn as_on_the_board(&self, path: &Path) -> Result<Arc<Frame>, PictureError> {
-        self.cached(path, Form::Input, |frame| network_frame(&frame, self.rule, self.side).0)
+        let input = Input { side: self.side, resize: self.rule };
+        self.cached(path, Form::Input, input, |frame| network_frame(&frame, self.rule, self.side).0)
     }
 
     /// The whole picture, its shorter side (its longer one, where the rule pads) at most one and a half inputs: enough for
@@ -69,13 +71,16 @@ impl Pictures {
     /// # Errors
     /// The picture does not decode.
     pub fn scaled(&self, path: &Path) -> Result<Arc<Frame>, PictureError> {
-        self.cached(path, Form::Scaled, |frame| shrunk(frame, self.rule, self.side + self.side / 2))
+        let side = self.side + self.side / 2;
+        let input = Input { side, resize: self.rule };
+        self.cached(path, Form::Scaled, input, |frame| shrunk(frame, self.rule, side))
     }
 
     fn cached(
         &self,
         path: &Path,
         form: Form,
+        input: Input,
         make: impl Fn(Frame) -> Frame,
     ) -> Result<Arc<Frame>, PictureError> {
         let key = (path.to_owned(), form);
@@ -84,7 +89,7 @@ impl Pictures {
         if let Some(frame) = lock().frames.get(&key) {
             return Ok(Arc::clone(frame));
         }
-        let frame = Arc::new(make(read_picture(path, &Limits::default())?));
+        let frame = Arc::new(make(read_picture_for(path, &Limits::default(), input)?));
         let mut cache = lock();
         let bytes = frame.pixels().len();
         // Nothing is thrown out for newcomers: epochs visit every picture, so a full cache that keeps

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::Exit;
 use crate::args::{BenchArgs, ReportFormat, UsageError, options};
 use crate::inputs::{Input, expand};
-use crate::read::read;
+use crate::read::{decode, read};
 use crate::record::SCHEMA;
 use crate::text::{printable, table};
 use machine::{Sensors, peak_memory_mib, processor, processor_seconds};
@@ -150,12 +150,15 @@ impl Source {
     fn predict(&self, engine: &Engine) -> anyhow::Result<(Stages, [u32; 2])> {
         let began = Instant::now();
         let frame = match self {
-            Source::File(input) => Cow::Owned(read(input).with_context(|| input.name())?),
+            Source::File(input) => {
+                let frame = read(input).and_then(|bytes| decode(&bytes, Some(engine.description().input)));
+                Cow::Owned(frame.with_context(|| input.name())?)
+            }
             Source::Drawn(frame) => Cow::Borrowed(frame),
         };
-        let decode = milliseconds(began.elapsed());
+        let decoded = milliseconds(began.elapsed());
         let stages = engine.predict(&frame, 1, true)?.ms;
-        Ok((Stages { decode, ..stages }, [frame.width(), frame.height()]))
+        Ok((Stages { decode: decoded, ..stages }, frame.picture_size()))
     }
 }
 

@@ -14,7 +14,7 @@ use fieldmark::raw::raw_bytes;
 use crate::args::{PredictArgs, RecordFormat, UsageError, load};
 use crate::inputs::{Input, expand};
 use crate::overlay::{overlay_names, overlay_png};
-use crate::read::{ReadError, read};
+use crate::read::{ReadError, decode, read};
 use crate::record::{Record, Style, record, write_end, write_outcome, write_start};
 use crate::text::{Widths, printable};
 use crate::{Exit, sentence, tell};
@@ -134,14 +134,16 @@ fn outcomes(engine: &Engine, jobs: &[Job], args: &PredictArgs) -> Vec<anyhow::Re
 
 fn predict(engine: &Engine, job: &Job, args: &PredictArgs) -> anyhow::Result<Record> {
     let start = Instant::now();
-    let frame = read(&job.input)?;
-    let decode = 1000.0 * start.elapsed().as_secs_f64();
+    let bytes = read(&job.input)?;
+    let frame = decode(&bytes, Some(engine.description().input))?;
+    let decoded = 1000.0 * start.elapsed().as_secs_f64();
     let (top, cues) = (args.top as usize, args.cues || job.overlay.is_some());
     // The overlay names the runner-up, whether or not the record does.
     let mut prediction = engine.predict(&frame, top.max(2), cues)?;
-    prediction.ms.decode = decode;
+    prediction.ms.decode = decoded;
     if let Some(path) = &job.overlay {
-        let png = overlay_png(&frame, &prediction, engine.description())?;
+        let whole = if frame.scale() == 1 { frame.clone() } else { decode(&bytes, None)? };
+        let png = overlay_png(&whole, &prediction, engine.description())?;
         write(path, &png, "overlay")?;
     }
     if let Some(path) = &args.maps {

@@ -1,12 +1,11 @@
 //! From an input to a frame: pictures, and raw tensors that hold one.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 
 use fieldmark::Frame;
 use fieldmark::frame::FrameError;
-use fieldmark::picture::{Limits, PictureError, decode_picture, read_limited, read_picture};
+use fieldmark::model;
+use fieldmark::picture::{Limits, PictureError, decode_picture, decode_picture_for, read_file, read_limited};
 use fieldmark::raw::{self, RawError};
 use thiserror::Error;
 
@@ -52,35 +51,30 @@ impl ReadError {
     }
 }
 
-/// The frame that an input holds.
+/// The bytes of an input.
 ///
 /// # Errors
-/// [`ReadError`]: everything but a whole picture within the limits.
-pub fn read(input: &Input) -> Result<Frame, ReadError> {
+/// [`ReadError`]: everything but a file within the limits.
+pub fn read(input: &Input) -> Result<Vec<u8>, ReadError> {
     let limits = Limits::default();
     match input {
         Input::Missing { reason, .. } => Err(ReadError::Missing(reason.clone())),
-        Input::Stdin => decode(&read_limited(io::stdin().lock(), &limits)?, &limits),
-        Input::File(path) if is_raw(path) => {
-            let file = File::open(path).map_err(PictureError::Read)?;
-            decode(&read_limited(file, &limits)?, &limits)
-        }
-        Input::File(path) => Ok(read_picture(path, &limits)?),
+        Input::Stdin => Ok(read_limited(io::stdin().lock(), &limits)?),
+        Input::File(path) => Ok(read_file(path, &limits)?),
     }
 }
 
-fn decode(bytes: &[u8], limits: &Limits) -> Result<Frame, ReadError> {
-    if bytes.starts_with(&raw::MAGIC) { raw_frame(bytes) } else { Ok(decode_picture(bytes, limits)?) }
-}
-
-/// A regular file, as opening another could wait for ever, that begins as a raw tensor does.
-fn is_raw(path: &Path) -> bool {
-    let starts_so = |mut file: File| {
-        let mut start = [0; raw::MAGIC.len()];
-        file.read_exact(&mut start).is_ok() && start == raw::MAGIC
-    };
-    let regular = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
-    regular && File::open(path).is_ok_and(starts_so)
+/// The frame that an input's bytes hold: in full, or no finer than a network needs it.
+///
+/// # Errors
+/// [`ReadError`]: everything but a whole picture within the limits.
+pub fn decode(bytes: &[u8], to: Option<model::Input>) -> Result<Frame, ReadError> {
+    let limits = Limits::default();
+    match to {
+        _ if bytes.starts_with(&raw::MAGIC) => raw_frame(bytes),
+        None => Ok(decode_picture(bytes, &limits)?),
+        Some(to) => Ok(decode_picture_for(bytes, &limits, to)?),
+    }
 }
 
 /// The frame in a raw tensor `[3, H, W]` of red, green and blue, whole numbers 0..=255.
@@ -110,13 +104,13 @@ mod tests {
     }
 
     fn refusal(bytes: &[u8]) -> String {
-        decode(bytes, &Limits::default()).unwrap_err().to_string()
+        decode(bytes, None).unwrap_err().to_string()
     }
 
     #[test]
     fn a_raw_tensor_of_three_planes_is_a_frame() {
         let planes = array![[[1.0, 2.0]], [[3.0, 4.0]], [[5.0, 255.0]]];
-        let frame = decode(&raw(&planes), &Limits::default()).unwrap();
+        let frame = decode(&raw(&planes), None).unwrap();
         assert_eq!(frame, Frame::new(2, 1, vec![1, 3, 5, 2, 4, 255]).unwrap());
     }
 

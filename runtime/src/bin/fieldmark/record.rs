@@ -47,11 +47,12 @@ struct Failed<'a> {
 pub fn record(input: String, frame: &Frame, prediction: Prediction, top: usize, cues: bool) -> Record {
     let mut answers = prediction.top;
     answers.truncate(top);
+    let [width, height] = frame.picture_size();
     Record {
         schema: SCHEMA,
         input,
-        width: frame.width(),
-        height: frame.height(),
+        width,
+        height,
         top: answers,
         cues: cues.then_some(prediction.cues),
         unknown: prediction.unknown,

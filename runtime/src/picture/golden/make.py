@@ -14,3 +14,11 @@ rgb.save("rgb.jpg", quality=90, keep_rgb=True)
 grey.save("grey.jpg", quality=90)
 grey.save("grey_progressive.jpg", quality=90, progressive=True)
 cmyk.save("cmyk.jpg", quality=90)
+
+# Large enough to be decoded at a quarter.
+W, H = 64, 48
+rgb = Image.frombytes("RGB", (W, H), bytes(x + y * c // 2 + 30 * c for y in range(H) for x in range(W) for c in range(3)))
+rgb.save("quarter_420.jpg", quality=90, subsampling="4:2:0")
+rgb.save("quarter_progressive.jpg", quality=90, subsampling="4:2:0", progressive=True)
+rgb.convert("L").save("quarter_grey.jpg", quality=90)
+rgb.convert("CMYK").save("quarter_cmyk.jpg", quality=90)
