@@ -48,8 +48,8 @@ pub enum Precision {
     Auto,
     /// 32-bit floats.
     F32,
-    /// Weights kept as 16-bit floats, half of the memory and of its traffic, and widened when they are used: about 3
-    /// digits. [`Kernels::Tract`] computes in 16 bits, too, and is refused where the processor does not.
+    /// Weights kept as 16-bit floats, half of the memory and of its traffic: about 3 digits. They are widened when they are
+    /// used, or, where the processor has 16-bit products (ARM's `FEAT_FP16`), multiplied as they are, with sums of 32 bits. [`Kernels::Tract`] computes in 16 bits, too, and is refused where the processor does not.
     F16,
 }
 
@@ -269,11 +269,12 @@ impl Engine {
         self.graph.map_size
     }
 
-    /// `"f32"`, `"f32, weights f16"` or `"f16"`: what the network is computed with.
+    /// `"f32"`, `"f32, weights f16"`, `"f32 and f16"` or `"f16"`: what the network is computed with.
     pub fn arithmetic(&self) -> &'static str {
         match self.graph.numbers {
             Numbers::Single => "f32",
             Numbers::HalfWeights => "f32, weights f16",
+            Numbers::HalfProducts => "f32 and f16",
             Numbers::Half => "f16",
         }
     }

@@ -16,6 +16,8 @@
 
 mod dense;
 mod depthwise;
+#[cfg(target_arch = "aarch64")]
+mod halves;
 mod isa;
 mod memory;
 mod network;

@@ -34,6 +34,8 @@ pub(super) enum Numbers {
     Single,
     /// 32-bit floats, with weights rounded to 16-bit ones.
     HalfWeights,
+    /// The same, and most products are of 16-bit floats.
+    HalfProducts,
     /// 16-bit floats.
     Half,
 }
@@ -113,7 +115,7 @@ impl Graph {
         let threads = team.members();
         let storage = match options.precision {
             Precision::Auto | Precision::F32 => Storage::Single,
-            Precision::F16 => Storage::Half,
+            Precision::F16 => Storage::HalfProducts.possible(isa),
         };
         let Fused { model, takes_bytes, whole } = prepared(|| fuse(typed, isa, storage, &Arc::new(team)))?;
         let runner = match whole.filter(|_| takes_bytes) {
@@ -124,7 +126,11 @@ impl Graph {
             None => Runner::Tract { plan: prepared(|| plan(model, false))?, takes_bytes },
         };
         return_freed();
-        let numbers = if half { Numbers::HalfWeights } else { Numbers::Single };
+        let numbers = match storage {
+            Storage::Single => Numbers::Single,
+            Storage::Half => Numbers::HalfWeights,
+            Storage::HalfProducts => Numbers::HalfProducts,
+        };
         Ok(Graph { runner, side, map_size, numbers, multiply_adds, threads })
     }
 

@@ -9,7 +9,10 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ptr;
 
-use super::memory::{Floats, Pool, normal};
+#[cfg(target_arch = "aarch64")]
+use super::halves;
+use super::isa::Isa;
+use super::memory::{Floats, Pool, are_halves, normal};
 use super::simd::{Kernel, Simd};
 use super::window::Window;
 
@@ -44,14 +47,32 @@ pub enum Storage {
     Single,
     /// As 16-bit floats, rounded, and widened when they are used; 32-bit where one would become infinite.
     Half,
+    /// As `Half`; where the processor multiplies 16-bit floats and it is [`Isa::Neon`] that is asked for, the pixels of dense
+    /// products are rounded, too. Sums are of 32 bits, Winograd's products as with `Half`.
+    ///
+    /// [`Isa::Neon`]: super::Isa::Neon
+    HalfProducts,
+}
+
+impl Storage {
+    /// What this processor does of it with these kernels.
+    #[must_use]
+    pub fn possible(self, isa: Isa) -> Storage {
+        #[cfg(target_arch = "aarch64")]
+        let is_available = halves::is_available();
+        #[cfg(not(target_arch = "aarch64"))]
+        let is_available = false;
+        let multiplies = is_available && isa == Isa::Neon;
+        if self == Storage::HalfProducts && !multiplies { Storage::Half } else { self }
+    }
 }
 
 /// Weights `[depth, columns]` in blocks of a few vectors, each block row after row.
 #[derive(Debug)]
 pub(super) struct Packed {
     floats: Floats,
-    /// Two 16-bit floats in the place of one.
-    half: bool,
+    /// With 16 bits two stand in the place of one.
+    storage: Storage,
     blocks: Vec<Block>,
     depth: usize,
 }
@@ -77,14 +98,20 @@ impl Packed {
         (storage, pool): (Storage, &mut Pool),
     ) -> Packed {
         let vectors = columns.div_ceil(S::LANES);
-        let blocks = blocks(vectors, S::TILES.len(), depth * S::LANES);
-        let len = vectors * S::LANES * depth;
+        // A vector of 16-bit floats is as wide as two.
+        let (together, most) = match storage {
+            #[cfg(target_arch = "aarch64")]
+            Storage::HalfProducts => (2, halves::TILES.len()),
+            _ => (1, S::TILES.len()),
+        };
+        let blocks = blocks(vectors, together, most, depth * S::LANES);
+        let len = vectors.next_multiple_of(together) * S::LANES * depth;
         let floats = match storage {
             Storage::Single => pool.zeros(len),
             // On their way to be rounded.
-            Storage::Half => Floats::zeros(len),
+            Storage::Half | Storage::HalfProducts => Floats::zeros(len),
         };
-        Packed { floats, half: false, blocks, depth }
+        Packed { floats, storage: Storage::Single, blocks, depth }
     }
 
     /// Sets the rows `from..to`.
@@ -110,10 +137,19 @@ impl Packed {
     pub(super) fn keep(&mut self, (storage, pool): (Storage, &mut Pool)) {
         let halves = match storage {
             Storage::Single => None,
-            Storage::Half => Floats::halves(self.floats.as_mut_slice(), pool),
+            Storage::Half | Storage::HalfProducts => Floats::halves(self.floats.as_mut_slice(), pool),
         };
         if let Some(halves) = halves {
-            (self.floats, self.half) = (halves, true);
+            (self.floats, self.storage) = (halves, storage);
+        }
+    }
+
+    /// Pixels of a tile of this block, at most.
+    fn most_pixels<S: Simd>(&self, block: &Block) -> usize {
+        match self.storage {
+            #[cfg(target_arch = "aarch64")]
+            Storage::HalfProducts => halves::TILES[block.vectors / 2 - 1],
+            _ => S::TILES[block.vectors - 1],
         }
     }
 
@@ -123,13 +159,14 @@ impl Packed {
     }
 }
 
-/// As few blocks as `most` vectors allow, of widths as even as can be.
-fn blocks(vectors: usize, most: usize, floats_a_vector: usize) -> Vec<Block> {
-    let count = vectors.div_ceil(most);
+/// As few blocks of at most `most` groups of `together` vectors as can be, of widths as even as can be.
+fn blocks(vectors: usize, together: usize, most: usize, floats_a_vector: usize) -> Vec<Block> {
+    let groups = vectors.div_ceil(together);
+    let count = groups.div_ceil(most);
     let mut first = 0;
     (0..count)
         .map(|at| {
-            let width = vectors / count + usize::from(at < vectors % count);
+            let width = together * (groups / count + usize::from(at < groups % count));
             let block = Block { first, vectors: width, offset: first * floats_a_vector };
             first += width;
             block
@@ -164,7 +201,7 @@ pub(super) unsafe fn product<S: Simd>(
     (x, apart): (*const f32, usize),
 ) {
     for block in &weights.blocks[first..last] {
-        let height = even(pixels.1 - pixels.0, S::TILES[block.vectors - 1]);
+        let height = even(pixels.1 - pixels.0, weights.most_pixels::<S>(block));
         let rows = Rows::Line { x, apart };
         // Safety: the caller's promise.
         unsafe {
@@ -189,7 +226,7 @@ unsafe fn windows<S: Simd>(
 ) {
     let mut table = [[ptr::null(); MOST_PIXELS]; MOST_TAPS];
     for block in &weights.blocks[first..last] {
-        let height = even(to - from, S::TILES[block.vectors - 1]);
+        let height = even(to - from, weights.most_pixels::<S>(block));
         // Counted along: a division for each pixel would take as long as a narrow tile's sums.
         let (mut row, mut column) = (from / width, from % width);
         for at in (from..to).step_by(height) {
@@ -226,29 +263,48 @@ fn even(pixels: usize, most: usize) -> usize {
 
 /// Where the pixels of tiles are read.
 #[derive(Clone, Copy)]
-enum Rows<'a> {
+pub(super) enum Rows<'a> {
     /// One after the other.
     Line { x: *const f32, apart: usize },
     /// Those of a single tile, tap by tap.
     Table(&'a [[*const f32; MOST_PIXELS]]),
 }
 
+impl Rows<'_> {
+    pub(super) fn taps(&self) -> usize {
+        if let Rows::Table(table) = self { table.len() } else { 1 }
+    }
+
+    /// Pixel `i` of the tile that begins with pixel `at` and has `rows` of them, of which the last is read for those behind it.
+    ///
+    /// # Safety
+    /// There is such a tap.
+    #[inline(always)]
+    pub(super) unsafe fn pixel(&self, tap: usize, at: usize, i: usize, rows: usize) -> *const f32 {
+        match *self {
+            // Safety: the caller's promise; a tile has fewer pixels than a row of the table.
+            Rows::Table(table) => unsafe { *table.get_unchecked(tap).get_unchecked(i) },
+            Rows::Line { x, apart } => x.wrapping_add((at + i.min(rows - 1)) * apart),
+        }
+    }
+}
+
 /// Tiles of one column block, one below the other.
-struct Tiles<'a> {
-    rows: Rows<'a>,
+pub(super) struct Tiles<'a> {
+    pub(super) rows: Rows<'a>,
     /// Input channels of a tap.
-    depth: usize,
-    weights: *const f32,
+    pub(super) depth: usize,
+    pub(super) weights: *const f32,
     /// Where the block's weights begin, in numbers.
-    offset: usize,
-    bias: *const f32,
-    residual: *const f32,
-    out: *mut f32,
-    stride: usize,
+    pub(super) offset: usize,
+    pub(super) bias: *const f32,
+    pub(super) residual: *const f32,
+    pub(super) out: *mut f32,
+    pub(super) stride: usize,
     /// The first pixel, and the one after the last.
-    pixels: (usize, usize),
-    low: f32,
-    high: f32,
+    pub(super) pixels: (usize, usize),
+    pub(super) low: f32,
+    pub(super) high: f32,
 }
 
 /// Tiles of `M` pixels by `NV` vectors, their weights kept as `W`.
@@ -299,7 +355,7 @@ impl<'a> Tiles<'a> {
         rows: Rows<'a>,
     ) -> Tiles<'a> {
         let column = block.first * S::LANES;
-        let taps = if let Rows::Table(table) = rows { table.len() } else { 1 };
+        let taps = rows.taps();
         let has_residual = !target.residual.is_null();
         Tiles {
             rows,
@@ -323,10 +379,15 @@ impl<'a> Tiles<'a> {
     unsafe fn dispatch<S: Simd>(self, height: usize, weights: &Packed, block: &Block) {
         // Safety: the caller's promise.
         unsafe {
-            if weights.half {
-                self.enter::<S, Halves>(height, block.vectors);
-            } else {
-                self.enter::<S, Singles>(height, block.vectors);
+            match weights.storage {
+                Storage::Single => self.enter::<S, Singles>(height, block.vectors),
+                #[cfg(target_arch = "aarch64")]
+                Storage::HalfProducts => {
+                    // The last pair may have a vector that no pixel has.
+                    let live = block.vectors.min(self.stride / S::LANES - block.first);
+                    halves::dispatch(&self, height, block.vectors, live);
+                }
+                _ => self.enter::<S, Halves>(height, block.vectors),
             }
         }
     }
@@ -376,16 +437,10 @@ impl Tiles<'_> {
                 }
             }
             let mut weights = self.weights.cast::<W::Number>().add(self.offset);
-            let taps = if let Rows::Table(table) = self.rows { table.len() } else { 1 };
-            for tap in 0..taps {
+            for tap in 0..self.rows.taps() {
                 let mut pixels = [ptr::null::<f32>(); M];
-                match self.rows {
-                    Rows::Table(table) => pixels.copy_from_slice(&table.get_unchecked(tap)[..M]),
-                    Rows::Line { x, apart } => {
-                        for (i, pixel) in pixels.iter_mut().enumerate() {
-                            *pixel = x.add((at + i.min(rows - 1)) * apart);
-                        }
-                    }
+                for (i, pixel) in pixels.iter_mut().enumerate() {
+                    *pixel = self.rows.pixel(tap, at, i, rows);
                 }
                 // A macro: a closure might be compiled for the baseline processor.
                 macro_rules! row {
@@ -468,6 +523,9 @@ impl Dense {
         let Window { kernel: [kh, kw], input, output, .. } = window;
         let channels = input.channels;
         let area = kh * kw;
+        let (storage, pool) = kept;
+        // What was laid out for products of 16 bits cannot go back.
+        let kept = (if are_halves(weights) { storage } else { Storage::Single }, pool);
         let packed = Packed::new::<S>(area * channels, output.channels, kept, |row, column| {
             let (tap, channel) = (row / channels, row % channels);
             weights[(column * channels + channel) * area + tap]

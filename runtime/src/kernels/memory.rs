@@ -144,8 +144,7 @@ impl Floats {
 
     /// The values as 16-bit floats, two in the place of one; `None` if one of them is not finite as such.
     pub(super) fn halves(values: &[f32], pool: &mut Pool) -> Option<Floats> {
-        // What would be rounded up to the next power of two after 65504 is infinite.
-        if !values.iter().all(|value| value.abs() < 65520.0) {
+        if !are_halves(values) {
             return None;
         }
         let mut floats = pool.zeros(values.len().div_ceil(2));
@@ -184,6 +183,11 @@ impl Floats {
         // Safety: a float is two of them; any bits are a number.
         unsafe { core::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), 2 * self.len()) }
     }
+}
+
+/// All of them are finite as 16-bit floats: what would be rounded up to the next power of two after 65504 is not.
+pub(super) fn are_halves(values: &[f32]) -> bool {
+    values.iter().all(|value| value.abs() < 65520.0)
 }
 
 /// A weight, or 0 where it is below the normal numbers, as those of dead channels in published weights are: x86 takes a

@@ -144,7 +144,7 @@ impl Builder {
         assert!(isa.is_available(), "this processor does not have {isa}");
         Builder {
             isa,
-            storage,
+            storage: storage.possible(isa),
             threads,
             values: Vec::new(),
             shapes: Vec::new(),

@@ -424,6 +424,35 @@ fn weights_kept_in_16_bits_are_the_rounded_weights_exactly() {
 }
 
 #[test]
+fn products_of_16_bits_lose_no_more_than_their_number_explains() {
+    for isa in available() {
+        let mut draw = Draw(29);
+        for case in 0..120 {
+            let (size, mut convolution) = draw_convolution(&mut draw);
+            for weight in convolution.weights.to_mut() {
+                *weight = half::f16::from_f32(*weight).to_f32();
+            }
+            let x = draw.floats(size.iter().product());
+            let len = convolution.bias.len() * convolution.output.iter().product::<usize>();
+            let residual = (draw.upto(2) == 1).then(|| draw.floats(len));
+            let exact = reference(&x, size, &convolution, residual.as_deref());
+            let mut builder = Builder::new(isa, Storage::HalfProducts, 2);
+            let value = builder.input(size);
+            let [height, width] = convolution.output;
+            let added = residual.is_some().then(|| builder.input([convolution.bias.len(), height, width]));
+            let value = builder.convolve(value, &convolution, added);
+            builder.output(value);
+            let inputs: Vec<&[f32]> =
+                [Some(&x), residual.as_ref()].into_iter().flatten().map(Vec::as_slice).collect();
+            let ours = outcome(&builder.finish(), &Alone, &inputs, len);
+            // Of values up to 1: thirty-two products make a sum of a few ones, of which 16 bits keep a thousandth.
+            let products = convolution.weights.len() / convolution.bias.len();
+            assert!(is_close(&ours, &exact, 2e-2 + 2e-3 * (products as f64).sqrt()), "{isa}, case {case}");
+        }
+    }
+}
+
+#[test]
 fn weights_below_the_normal_numbers_count_as_zero() {
     let mut draw = Draw(5);
     for depthwise in [false, true] {

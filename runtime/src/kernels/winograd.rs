@@ -89,6 +89,8 @@ impl Winograd {
         (storage, pool): (Storage, &mut Pool),
         threads: usize,
     ) -> Winograd {
+        // Its sums need more digits: the transforms make the errors of products larger.
+        let storage = if storage == Storage::HalfProducts { Storage::Half } else { storage };
         let (inputs, outputs) = (window.input.channels, window.output.channels);
         let side = if tiles(&window, 4) >= LEAST_LARGE_TILES { 4 } else { 2 };
         let g: &[[f32; 3]] = if side == 4 { &LARGE_G } else { &SMALL_G };

@@ -96,7 +96,9 @@ fn at_edge<T>(edge: Edge, work: impl FnOnce() -> T) -> T {
 /// Builds the network and runs it once for every edge and instruction set, its inputs at edges, too.
 fn runs_at_edges(inputs: &[Vec<f32>], len: usize, build: impl Fn(Isa, Storage, usize) -> Network) {
     for isa in available() {
-        for (storage, threads) in [(Storage::Single, 1), (Storage::Single, 3), (Storage::Half, 1)] {
+        for (storage, threads) in
+            [(Storage::Single, 1), (Storage::Single, 3), (Storage::Half, 1), (Storage::HalfProducts, 1)]
+        {
             let plain: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
             let expected = outcome(&build(isa, storage, threads), &Alone, &plain, len);
             for edge in [Edge::Start, Edge::End] {
