@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::process::{Workspace, cargo, run, succeeds, workspace};
-use crate::toolchain::{has_source, has_target, rustc};
+use crate::process::{Act, Workspace, cargo, run, workspace};
+use crate::toolchain::{Origin, from_source, origin, rustc};
 
 /// Without an operating system: a Cortex-M4 with floating point, whose addresses have 32 bits and which has no 64-bit
 /// atomics; and any 64-bit Arm.
@@ -40,15 +40,12 @@ pub fn no_std() -> Result<()> {
 /// # Errors
 /// The compiler does not start.
 pub fn for_target(mut build: Command, target: &str) -> Result<Option<Command>> {
+    let Some(origin) = origin(&Act::REAL, target)? else { return Ok(None) };
+    if origin == Origin::Source {
+        eprintln!("no {target} to be had: building Rust's own core and alloc from source for it");
+        from_source(&mut build, "core,alloc");
+    }
     build.args(["--target", target]);
-    if has_target(rustc(), target)? || succeeds(Command::new("rustup").args(["target", "add", target])) {
-        return Ok(Some(build));
-    }
-    if !has_source()? {
-        return Ok(None);
-    }
-    eprintln!("no {target} to be had: building Rust's own core and alloc from source for it");
-    build.arg("-Zbuild-std=core,alloc").env("RUSTC_BOOTSTRAP", "1");
     Ok(Some(build))
 }
 

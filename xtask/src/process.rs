@@ -98,15 +98,35 @@ pub fn board_program() -> Result<PathBuf> {
     program(&output(build.args(["--message-format", "json-render-diagnostics"]))?, "fieldmark")
 }
 
-/// The program called `name` among cargo's messages, one JSON object a line.
+/// The program called `name` among cargo's messages.
 ///
 /// # Errors
 /// There is none.
 pub fn program(artefacts: &str, name: &str) -> Result<PathBuf> {
-    let messages = artefacts.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut paths = messages.filter(|message| message["target"]["name"] == name);
-    let path = paths.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    path.with_context(|| format!("cargo built no program called {name}"))
+    let program = made(artefacts).find(|made| made.name == name);
+    program.map(|made| made.path).with_context(|| format!("cargo built no program called {name}"))
+}
+
+/// A program that cargo made.
+pub struct Made {
+    /// As `Cargo.toml` has it.
+    pub name: String,
+    /// It runs tests.
+    pub is_test: bool,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// The programs among cargo's messages, one JSON object a line.
+pub fn made(artefacts: &str) -> impl Iterator<Item = Made> {
+    artefacts.lines().filter_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        Some(Made {
+            name: message["target"]["name"].as_str()?.to_owned(),
+            is_test: message["profile"]["test"] == true,
+            path: message["executable"].as_str()?.into(),
+        })
+    })
 }
 
 /// What a command does, or with `dry_run` only says.

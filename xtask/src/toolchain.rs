@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::process::output;
+use crate::process::{Act, output};
 
 /// The compiler that cargo takes.
 pub fn rustc() -> Command {
@@ -23,11 +23,46 @@ pub fn has_target(mut rustc: Command, target: &str) -> Result<bool> {
     Ok(Path::new(folder.trim()).exists())
 }
 
+/// What brings the standard library for a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It is there.
+    Installed,
+    /// rustup has just brought it.
+    Rustup,
+    /// cargo builds it from the sources beside the compiler; see [`from_source`].
+    Source,
+}
+
+/// Looks for the standard library for `target`, and brings what is missing; `None` where it is to be had from nowhere.
+///
+/// # Errors
+/// A compiler that does not start, or does not know the target.
+pub fn origin(act: &Act, target: &str) -> Result<Option<Origin>> {
+    if has_target(rustc(), target)? {
+        return Ok(Some(Origin::Installed));
+    }
+    if added(act, "target", target) {
+        return Ok(Some(Origin::Rustup));
+    }
+    Ok((has_source()? || added(act, "component", "rust-src")).then_some(Origin::Source))
+}
+
+/// Whether rustup brings something; in a dry run it is taken to.
+fn added(act: &Act, kind: &str, what: &str) -> bool {
+    act.run(Command::new("rustup").args([kind, "add", what])).is_ok()
+}
+
+/// Lets a build compile these crates of the standard library, too.
+pub fn from_source(build: &mut Command, crates: &str) {
+    build.arg(format!("-Zbuild-std={crates}")).env("RUSTC_BOOTSTRAP", "1");
+}
+
 /// Whether the standard library's sources lie beside the compiler, where rustup and distributions put those that fit it.
 ///
 /// # Errors
 /// A compiler that does not start.
-pub fn has_source() -> Result<bool> {
+fn has_source() -> Result<bool> {
     let sysroot = output(rustc().args(["--print", "sysroot"]))?;
     Ok(PathBuf::from(sysroot.trim()).join("lib/rustlib/src/rust/library/core").exists())
 }

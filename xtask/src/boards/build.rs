@@ -6,12 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use serde_json::Value;
 
 use super::library::{Library, library};
 use super::linker::{Linker, linker, variable};
 use super::{Board, Choice, Libc, Variant, Version, elf};
-use crate::process::{Act, Workspace, workspace};
+use crate::process::{Act, Workspace, made, workspace};
+use crate::toolchain::from_source;
 
 /// How a program is compiled; both stand in the workspace's `Cargo.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -76,7 +76,7 @@ impl Cross {
                 build.env("RUSTC", rustc);
             }
             Library::FromSource => {
-                build.arg("-Zbuild-std=std,panic_abort,test").env("RUSTC_BOOTSTRAP", "1");
+                from_source(&mut build, "std,panic_abort,test");
                 if variant.libc == Libc::Musl {
                     // rustup's own libraries bring musl's start files; zig has those for this one.
                     let name = format!("CARGO_TARGET_{}_RUSTFLAGS", variable(variant.triple));
@@ -139,11 +139,8 @@ pub fn tests(artefacts: &str) -> Vec<PathBuf> {
 }
 
 fn executables(artefacts: &str, with_tests: bool) -> impl Iterator<Item = PathBuf> {
-    let messages = artefacts.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let wanted = messages.filter(move |message| {
-        message["target"]["name"] == "fieldmark" && message["profile"]["test"] == with_tests
-    });
-    wanted.filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+    let wanted = made(artefacts).filter(move |made| made.name == "fieldmark" && made.is_test == with_tests);
+    wanted.map(|made| made.path)
 }
 
 fn within_budget(program: &Path, budget: u64) -> Result<()> {

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::{Act, output};
-use crate::toolchain::{has_source, has_target, rustc};
+use crate::toolchain::{Origin, has_target, origin};
 
 /// Names a toolchain as `--toolchain` does.
 const VARIABLE: &str = "FIELDMARK_TOOLCHAIN";
@@ -42,19 +42,15 @@ fn found(act: &Act, triple: &str, toolchain: Option<&str>) -> Result<(Library, S
         let said = format!("the one of {}", compiler.display());
         return Ok((Library::Of(compiler), said));
     }
-    if has_target(rustc(), triple)? {
-        return Ok((Library::AtHand, "installed".to_owned()));
-    }
-    if added(act, "target", triple) {
-        return Ok((Library::AtHand, "added by rustup".to_owned()));
-    }
-    if has_source()? || added(act, "component", "rust-src") {
-        return Ok((Library::FromSource, "built from source; rustup has none".to_owned()));
-    }
-    bail!(
-        "no standard library for {triple}: `rustup target add {triple}` failed, and so did `rustup component add rust-src` \
-         for building it; name a toolchain that has it with --toolchain or {VARIABLE}"
-    )
+    Ok(match origin(act, triple)? {
+        Some(Origin::Installed) => (Library::AtHand, "installed".to_owned()),
+        Some(Origin::Rustup) => (Library::AtHand, "added by rustup".to_owned()),
+        Some(Origin::Source) => (Library::FromSource, "built from source; rustup has none".to_owned()),
+        None => bail!(
+            "no standard library for {triple}: `rustup target add {triple}` failed, and so did `rustup component add \
+             rust-src` for building it; name a toolchain that has it with --toolchain or {VARIABLE}"
+        ),
+    })
 }
 
 /// The compiler of a toolchain.
@@ -71,9 +67,4 @@ fn named(name: &str) -> Result<PathBuf> {
             )
         })?;
     Ok(PathBuf::from(path.trim()))
-}
-
-/// Whether rustup brings something; in a dry run it is taken to.
-fn added(act: &Act, kind: &str, what: &str) -> bool {
-    act.run(Command::new("rustup").args([kind, "add", what])).is_ok()
 }
