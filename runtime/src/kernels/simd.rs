@@ -221,9 +221,15 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_halves(at: *const u16) -> [f32; 4] {
         let bits = unsafe { at.cast::<[u16; 4]>().read_unaligned() };
-        // Exponent and fraction move to where f32 has them; the product mends the exponent's bias.
-        let magnitude =
-            |i: usize| f32::from_bits(u32::from(bits[i] & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
+        // Exponent and fraction move to where f32 has them, and the exponent's bias is mended. Numbers below the normal
+        // ones of 16 bits get the exponent of the least of those first, which is then taken off again: no step sees a
+        // number below f32's own, which ARM's vectors take for zero, and other units for an exception.
+        let least = f32::from_bits(113 << 23);
+        let magnitude = |i: usize| {
+            let moved = u32::from(bits[i] & 0x7fff) << 13;
+            let normal = f32::from_bits(moved + (112 << 23));
+            if bits[i] & 0x7c00 == 0 { f32::from_bits(moved + (113 << 23)) - least } else { normal }
+        };
         each(|i| f32::from_bits(magnitude(i).to_bits() | u32::from(bits[i] & 0x8000) << 16))
     }
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! What is not a number, infinities, and inputs that begin anywhere.
 
 use super::*;
+use crate::kernels::simd::{Portable, Simd};
 
 /// Whether two results are the same kind of number, and close where they are finite.
 fn is_alike(ours: f32, exact: f64) -> bool {
@@ -142,5 +143,15 @@ fn inputs_and_outputs_may_begin_anywhere() {
             network.run(&mut arena, &Alone, &[Source::Bytes(&apart)], &mut [&mut expected]);
             assert_eq!(run(Source::Bytes(bytes), &mut arena), expected, "{isa}");
         }
+    }
+}
+
+#[test]
+fn portable_vectors_widen_every_finite_16_bit_number_exactly() {
+    for bits in (0..=u16::MAX).filter(|bits| half::f16::from_bits(*bits).is_finite()) {
+        // Safety: the array is as long as a vector, and this one needs no instruction set.
+        let widened = unsafe { Portable::load_halves([bits; Portable::LANES].as_ptr()) };
+        let expected = half::f16::from_bits(bits).to_f32().to_bits();
+        assert!(widened.iter().all(|value| value.to_bits() == expected), "{bits:#06x}: {widened:?}");
     }
 }
