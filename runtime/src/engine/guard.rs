@@ -15,12 +15,13 @@ static QUIET: Once = Once::new();
 ///
 /// tract panics on some graphs it does not like. Its message would reach the terminal beside our own
 /// error, so the panic hook is wrapped once to stay silent for threads inside this function, and only
-/// for them.
+/// for them. In a program that is compiled to abort no panic returns from here: its own hook has the last word.
 pub(super) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     QUIET.call_once(|| {
         let usual = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !GUARDED.get() {
+            // Where nothing unwinds nobody else will say it.
+            if !GUARDED.get() || cfg!(panic = "abort") {
                 usual(info);
             }
         }));

@@ -15,7 +15,8 @@ mod text;
 mod verify;
 
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::panic::{self, PanicHookInfo};
+use std::process::{self, ExitCode};
 
 use clap::Parser;
 use fieldmark::engine::LoadError;
@@ -43,6 +44,9 @@ pub enum Exit {
 }
 
 fn main() -> ExitCode {
+    if cfg!(panic = "abort") {
+        panic::set_hook(Box::new(say_failure));
+    }
     let exit = match run(&Cli::parse().command) {
         Ok(exit) => exit,
         // Whoever read our results has seen enough.
@@ -97,6 +101,19 @@ fn sentence(error: &anyhow::Error) -> String {
 /// One line on stderr. That stderr may be closed is nobody's error.
 fn tell(kind: &str, message: &str) {
     let _ = writeln!(io::stderr(), "{kind}: {message}");
+}
+
+/// The end of the boards' small program, which does not unwind: elsewhere the engine's panics come back as errors of the model.
+fn say_failure(panic: &PanicHookInfo) {
+    // tract prints whole graph nodes, over many lines.
+    let reason = panic.payload_as_str().unwrap_or("no reason given");
+    let reason: String = reason.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(240).collect();
+    let reason = text::printable(&reason);
+    let place =
+        panic.location().map_or(String::new(), |place| format!(", {}:{}", place.file(), place.line()));
+    let message = format!("the engine failed ({reason}{place}); if other models work, export this one again");
+    tell("error", &message);
+    process::exit(Exit::ModelRefused as i32);
 }
 
 #[cfg(test)]
