@@ -106,6 +106,37 @@ fn outcome(network: &Network, team: &dyn Team, inputs: &[&[f32]], len: usize) ->
     out
 }
 
+/// The network of one convolution; with `residual` it has an input of the result's size.
+fn network_of(
+    isa: Isa,
+    storage: Storage,
+    threads: usize,
+    size: [usize; 3],
+    convolution: &Convolution<'_>,
+    residual: bool,
+) -> Network {
+    let mut builder = Builder::new(isa, storage, threads);
+    let value = builder.input(size);
+    let [height, width] = convolution.output;
+    let residual = residual.then(|| builder.input([convolution.bias.len(), height, width]));
+    let value = builder.convolve(value, convolution, residual);
+    builder.output(value);
+    builder.finish()
+}
+
+/// What it gives.
+fn convolved(
+    isa: Isa,
+    (storage, threads): (Storage, usize),
+    (x, size): (&[f32], [usize; 3]),
+    convolution: &Convolution<'_>,
+    residual: Option<&[f32]>,
+) -> Vec<f32> {
+    let network = network_of(isa, storage, threads, size, convolution, residual.is_some());
+    let inputs: Vec<&[f32]> = [Some(x), residual].into_iter().flatten().collect();
+    outcome(&network, &Alone, &inputs, convolution.bias.len() * convolution.output.iter().product::<usize>())
+}
+
 fn is_close(ours: &[f32], exact: &[f64], tolerance: f64) -> bool {
     ours.len() == exact.len()
         && ours.iter().zip(exact).all(|(a, e)| (f64::from(*a) - e).abs() <= tolerance * e.abs().max(1.0))
@@ -126,15 +157,8 @@ fn a_convolution_is_what_its_definition_says_with_every_instruction_set() {
             let x = draw.floats(size.iter().product());
             let residual = (draw.upto(2) == 1).then(|| draw.floats(outputs * height * width));
             let threads = draw.upto(3);
-            let mut builder = Builder::new(isa, Storage::Single, threads);
-            let value = builder.input(size);
-            let other = residual.as_ref().map(|_| builder.input([outputs, height, width]));
-            let result = builder.convolve(value, &convolution, other);
-            builder.output(result);
-            let network = builder.finish();
-            let inputs: Vec<&[f32]> =
-                [Some(&x), residual.as_ref()].into_iter().flatten().map(Vec::as_slice).collect();
-            let ours = outcome(&network, &Alone, &inputs, outputs * height * width);
+            let kept = (Storage::Single, threads);
+            let ours = convolved(isa, kept, (&x, size), &convolution, residual.as_deref());
             let exact = reference(&x, size, &convolution, residual.as_deref());
             assert!(
                 is_close(&ours, &exact, 2e-5 * (size[0] as f64).sqrt()),
@@ -171,14 +195,10 @@ fn winograds_tiles_give_the_convolution_at_every_edge() {
             for (channels, outputs) in [(16, 16), (24, 40), (70, 33)] {
                 let convolution = square(&mut draw, channels, outputs, side);
                 let x = draw.floats(channels * side[0] * side[1]);
+                let size = [channels, side[0], side[1]];
                 for threads in [1, 2] {
-                    let mut builder = Builder::new(isa, Storage::Single, threads);
-                    let value = builder.input([channels, side[0], side[1]]);
-                    let result = builder.convolve(value, &convolution, None);
-                    builder.output(result);
-                    let network = builder.finish();
-                    let ours = outcome(&network, &Alone, &[&x], outputs * side[0] * side[1]);
-                    let exact = reference(&x, [channels, side[0], side[1]], &convolution, None);
+                    let ours = convolved(isa, (Storage::Single, threads), (&x, size), &convolution, None);
+                    let exact = reference(&x, size, &convolution, None);
                     assert!(is_close(&ours, &exact, 2e-4), "{isa}: {channels} to {outputs}, {side:?}");
                 }
             }
@@ -402,20 +422,12 @@ fn weights_kept_in_16_bits_are_the_rounded_weights_exactly() {
             let shrunk = |weight: &mut f32| *weight *= [1.0, 1e-3, 1e-5, 1e-9][draw.upto(4) - 1];
             convolution.weights.to_mut().iter_mut().for_each(shrunk);
             let x = draw.floats(size.iter().product());
-            let out = |convolution: &Convolution<'_>, storage| {
-                let mut builder = Builder::new(isa, storage, 1);
-                let value = builder.input(size);
-                let value = builder.convolve(value, convolution, None);
-                builder.output(value);
-                let len = convolution.bias.len() * convolution.output.iter().product::<usize>();
-                outcome(&builder.finish(), &Alone, &[&x], len)
-            };
-            let half = out(&convolution, Storage::Half);
+            let half = convolved(isa, (Storage::Half, 1), (&x, size), &convolution, None);
             let transforms = convolution.kernel == [3, 3] && convolution.stride == [1, 1];
             for weight in convolution.weights.to_mut().iter_mut().filter(|_| !convolution.depthwise) {
                 *weight = half::f16::from_f32(*weight).to_f32();
             }
-            let rounded = out(&convolution, Storage::Single);
+            let rounded = convolved(isa, (Storage::Single, 1), (&x, size), &convolution, None);
             let tolerance = if transforms { 2e-2 } else { 0.0 };
             let exact: Vec<f64> = rounded.into_iter().map(f64::from).collect();
             assert!(is_close(&half, &exact, tolerance), "{isa}, case {case}");
@@ -436,15 +448,8 @@ fn products_of_16_bits_lose_no_more_than_their_number_explains() {
             let len = convolution.bias.len() * convolution.output.iter().product::<usize>();
             let residual = (draw.upto(2) == 1).then(|| draw.floats(len));
             let exact = reference(&x, size, &convolution, residual.as_deref());
-            let mut builder = Builder::new(isa, Storage::HalfProducts, 2);
-            let value = builder.input(size);
-            let [height, width] = convolution.output;
-            let added = residual.is_some().then(|| builder.input([convolution.bias.len(), height, width]));
-            let value = builder.convolve(value, &convolution, added);
-            builder.output(value);
-            let inputs: Vec<&[f32]> =
-                [Some(&x), residual.as_ref()].into_iter().flatten().map(Vec::as_slice).collect();
-            let ours = outcome(&builder.finish(), &Alone, &inputs, len);
+            let kept = (Storage::HalfProducts, 2);
+            let ours = convolved(isa, kept, (&x, size), &convolution, residual.as_deref());
             // Of values up to 1: thirty-two products make a sum of a few ones, of which 16 bits keep a thousandth.
             let products = convolution.weights.len() / convolution.bias.len();
             assert!(is_close(&ours, &exact, 2e-2 + 2e-3 * (products as f64).sqrt()), "{isa}, case {case}");

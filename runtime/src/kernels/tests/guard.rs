@@ -125,12 +125,7 @@ fn convolutions_stay_inside_of_their_buffers() {
             inputs.push(draw.floats(result.iter().product()));
         }
         runs_at_edges(&inputs, result.iter().product(), |isa, storage, threads| {
-            let mut builder = Builder::new(isa, storage, threads);
-            let value = builder.input(size);
-            let residual = (inputs.len() > 1).then(|| builder.input(result));
-            let value = builder.convolve(value, &convolution, residual);
-            builder.output(value);
-            builder.finish()
+            network_of(isa, storage, threads, size, &convolution, inputs.len() > 1)
         });
     }
 }
@@ -142,11 +137,7 @@ fn winograds_tiles_stay_inside_of_their_buffers() {
         let convolution = square(&mut draw, channels, outputs, side);
         let x = draw.floats(channels * side[0] * side[1]);
         runs_at_edges(&[x], outputs * side[0] * side[1], |isa, storage, threads| {
-            let mut builder = Builder::new(isa, storage, threads);
-            let value = builder.input([channels, side[0], side[1]]);
-            let value = builder.convolve(value, &convolution, None);
-            builder.output(value);
-            builder.finish()
+            network_of(isa, storage, threads, [channels, side[0], side[1]], &convolution, false)
         });
     }
 }

@@ -22,19 +22,6 @@ fn with_odd_values(draw: &mut Draw, x: &[f32]) -> [Vec<f32>; 3] {
     })
 }
 
-fn convolved(isa: Isa, x: &[f32], size: [usize; 3], convolution: &Convolution) -> Vec<f32> {
-    let mut builder = Builder::new(isa, Storage::Single, 1);
-    let value = builder.input(size);
-    let value = builder.convolve(value, convolution, None);
-    builder.output(value);
-    outcome(
-        &builder.finish(),
-        &Alone,
-        &[x],
-        convolution.bias.len() * convolution.output.iter().product::<usize>(),
-    )
-}
-
 #[test]
 fn odd_values_reach_what_the_window_sees_and_nothing_else() {
     for isa in available() {
@@ -49,7 +36,7 @@ fn odd_values_reach_what_the_window_sees_and_nothing_else() {
             }
             let x = &odd[case % 3];
             let exact = reference(x, size, &convolution, None);
-            let ours = convolved(isa, x, size, &convolution);
+            let ours = convolved(isa, (Storage::Single, 1), (x, size), &convolution, None);
             let same = ours.iter().zip(&exact).all(|(ours, exact)| is_alike(*ours, *exact));
             assert!(same, "{isa}, case {case}: {size:?} by {:?}", convolution.kernel);
         }
@@ -69,7 +56,8 @@ fn odd_values_do_not_get_lost_in_winograds_tiles_nor_leave_them() {
             for x in with_odd_values(&mut draw, &x) {
                 let at = x.iter().position(|x| !x.is_finite()).expect("one is odd") % (side * side);
                 let exact = reference(&x, [channels, side, side], &convolution, None);
-                let ours = convolved(isa, &x, [channels, side, side], &convolution);
+                let ours =
+                    convolved(isa, (Storage::Single, 1), (&x, [channels, side, side]), &convolution, None);
                 for (i, (ours, exact)) in ours.iter().zip(&exact).enumerate() {
                     let (y, x0) = (i % (side * side) / side, i % side);
                     let away = (y.abs_diff(at / side)).max(x0.abs_diff(at % side));
