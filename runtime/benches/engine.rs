@@ -5,6 +5,8 @@
 //! is that above the empty process. Then it runs the network once for every line on stdin, and prints a JSON line
 //! after each: `{"wall_ms", "cpu_ms"}`.
 
+mod process;
+
 use std::env;
 use std::fs;
 use std::io::stdin;
@@ -14,7 +16,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use fieldmark::engine::{Engine, LoadError, Options, Precision};
 use fieldmark::frame::Frame;
-use rustix::time::{ClockId, clock_gettime};
+use process::{cpu_milliseconds, memory_bytes};
 use serde_json::json;
 
 /// Runs before the first that is measured: memory is taken, threads have started.
@@ -69,19 +71,4 @@ fn noise(side: u32) -> Result<Frame> {
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
-}
-
-/// Processor time of all threads of this process.
-fn cpu_milliseconds() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 * 1e-6
-}
-
-/// A line of Linux's `/proc/self/status`: `VmRSS:` is the memory now, `VmHWM:` the most there ever was.
-fn memory_bytes(name: &str) -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    let kibibytes = kibibytes.with_context(|| format!("no {name} in /proc/self/status"))?;
-    Ok(kibibytes.parse::<u64>()? * 1024)
 }

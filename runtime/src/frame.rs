@@ -25,9 +25,6 @@ pub const MAX_SIDE: u32 = 1 << 16;
 /// What [`ResizeRule::Pad`] fills with: a grey near the mean of photographs.
 const PAD_GREY: u8 = 114;
 
-/// The coarsest that a picture is decoded, in its pixels a pixel: a block of JPEG.
-const COARSEST: u32 = 8;
-
 /// An RGB picture: 8 bits a channel, interleaved, rows from the top; sides of 1 to [`MAX_SIDE`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -310,7 +307,8 @@ pub fn coarsest_scale(width: u32, height: u32, rule: ResizeRule, side: u32) -> u
         let fine = seen.width >= twice * across as f32 && seen.height >= twice * down as f32;
         fine && width.is_multiple_of(scale) && height.is_multiple_of(scale)
     };
-    [COARSEST, 4, 2].into_iter().find(suits).unwrap_or(1)
+    // Eight pixels are a block of JPEG.
+    [8, 4, 2].into_iter().find(suits).unwrap_or(1)
 }
 
 /// The network's input picture, `side * side`, and the way back to the pixels of `frame`'s picture.

@@ -5,6 +5,9 @@
 //! larger pictures. Each is measured in a process of its own (`growth --model FILE`), beside the one 1 x 1 convolution
 //! that its class-aligned layer is.
 
+#[path = "../../runtime/benches/process/mod.rs"]
+mod process;
+
 use std::env;
 use std::fs;
 use std::hint::black_box;
@@ -13,7 +16,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use fieldmark::engine::{Engine, Options};
 use fieldmark::frame::{Frame, ResizeRule, pattern};
@@ -28,6 +31,7 @@ use fieldmark_trainer::recipe::Recipe;
 use fieldmark_trainer::run::{Trained, untrained};
 use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
 use fieldmark_trainer::unknown::DEFAULT_SCORE;
+use process::{cpu_milliseconds, memory_bytes};
 use serde::{Deserialize, Serialize};
 
 #[derive(Parser)]
@@ -234,27 +238,12 @@ where
 {
     let mut times = Vec::new();
     for round in 0..rounds + 2 {
-        let before = cpu_ms();
+        let before = cpu_milliseconds();
         work()?;
         if round > 1 {
-            times.push(cpu_ms() - before);
+            times.push(cpu_milliseconds() - before);
         }
     }
     times.sort_by(f64::total_cmp);
     Ok(times[times.len() / 2])
-}
-
-/// Processor time of all threads of this process.
-fn cpu_ms() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 * 1e-6
-}
-
-/// A line of Linux's `/proc/self/status`: `VmRSS:` is the memory now, `VmHWM:` the most there ever was.
-fn memory_bytes(name: &str) -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    let kibibytes = kibibytes.with_context(|| format!("no {name} in /proc/self/status"))?;
-    Ok(kibibytes.parse::<u64>()? * 1024)
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::no_std::for_target;
-use crate::process::{Workspace, board_program, cargo, line, output, program, workspace};
+use crate::process::{Workspace, board_program, built, cargo, line, output, program, workspace};
 use crate::programs::found;
 
 /// With floating point, as the example's `memory.x` has it.
@@ -38,7 +38,7 @@ pub fn bare_metal(options: &Options) -> Result<()> {
     let emulator = found("qemu-system-arm")?;
     let workspace = workspace()?;
     let device = device_program(&workspace)?;
-    let (board, host) = (board_program()?, host_program(&workspace)?);
+    let (board, host) = (board_program()?, built("--example", "marks")?);
     let folder = workspace.target.join("bare-metal/files");
     let size = write_files(options, &board, &folder)?;
     let here = said(Command::new(&host).args(&size).current_dir(&folder))?;
@@ -65,13 +65,6 @@ fn device_program(workspace: &Workspace) -> Result<PathBuf> {
         )
     })?;
     program(&said(&mut build)?, "marks-cortex-m")
-}
-
-/// The example for this machine, built as everything else is built.
-fn host_program(workspace: &Workspace) -> Result<PathBuf> {
-    let mut build = cargo();
-    build.current_dir(&workspace.root).args(["build", "--workspace", "--example", "marks"]);
-    program(&said(build.args(["--message-format", "json-render-diagnostics"]))?, "marks")
 }
 
 /// Writes what both machines read; returns the picture's width and height.

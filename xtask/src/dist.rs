@@ -16,7 +16,7 @@ use clap::Args;
 
 use crate::boards::{Choice, Profile, Variant, build};
 use crate::hash::sha256;
-use crate::process::{Act, cargo, line, output, program, run, workspace};
+use crate::process::{Act, built, output, run, workspace};
 use crates::{Crates, bill_of_materials, licences};
 use deb::Package;
 
@@ -70,7 +70,7 @@ pub fn dist(options: &Options) -> Result<()> {
     let workspace = workspace()?;
     let made = made_folder(&options.out)?;
     let work = workspace.target.join("dist-work");
-    let manual = manual(&workspace.root, &work.join("manual"))?;
+    let manual = manual(&work.join("manual"))?;
     let epoch = epoch(&workspace.root)?;
     for packed in chosen {
         let choice = Choice { board: packed.board.to_owned(), bits: Some(packed.bits), ..Choice::default() };
@@ -124,11 +124,8 @@ fn made_folder(out: &Path) -> Result<PathBuf> {
 }
 
 /// Manual pages and completions.
-fn manual(root: &Path, folder: &Path) -> Result<PathBuf> {
-    let mut build = cargo();
-    build.current_dir(root).args(["build", "--workspace", "--example", "manual"]);
-    eprintln!("$ {}", line(&build));
-    let example = program(&output(build.args(["--message-format", "json-render-diagnostics"]))?, "manual")?;
+fn manual(folder: &Path) -> Result<PathBuf> {
+    let example = built("--example", "manual")?;
     Act::REAL.remove_folder(folder)?;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     run(Command::new(example).arg(folder))?;

@@ -82,9 +82,9 @@ pub fn bench_program(name: &str) -> Result<PathBuf> {
 /// It does not build.
 pub fn built(kind: &str, name: &str) -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["build", "--workspace", kind, name, "--message-format", "json"]);
+    build.args(["build", "--workspace", kind, name]);
     eprintln!("$ {}", line(&build));
-    program(&output(&mut build)?, name)
+    program(&output(build.args(["--message-format", "json-render-diagnostics"]))?, name)
 }
 
 /// Builds the board's program for this machine, as everything else is built; returns where it is.
@@ -92,10 +92,7 @@ pub fn built(kind: &str, name: &str) -> Result<PathBuf> {
 /// # Errors
 /// It does not build.
 pub fn board_program() -> Result<PathBuf> {
-    let mut build = cargo();
-    build.args(["build", "--workspace", "--bin", "fieldmark"]);
-    eprintln!("$ {}", line(&build));
-    program(&output(build.args(["--message-format", "json-render-diagnostics"]))?, "fieldmark")
+    built("--bin", "fieldmark")
 }
 
 /// The program called `name` among cargo's messages.

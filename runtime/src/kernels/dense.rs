@@ -523,9 +523,11 @@ impl Dense {
         let Window { kernel: [kh, kw], input, output, .. } = window;
         let channels = input.channels;
         let area = kh * kw;
-        let (storage, pool) = kept;
         // What was laid out for products of 16 bits cannot go back.
-        let kept = (if are_halves(weights) { storage } else { Storage::Single }, pool);
+        let kept = match kept {
+            (Storage::HalfProducts, pool) if !are_halves(weights) => (Storage::Single, pool),
+            kept => kept,
+        };
         let packed = Packed::new::<S>(area * channels, output.channels, kept, |row, column| {
             let (tap, channel) = (row / channels, row % channels);
             weights[(column * channels + channel) * area + tap]

@@ -1,5 +1,6 @@
 //! `fieldmark predict`: what pictures show.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -142,7 +143,8 @@ fn predict(engine: &Engine, job: &Job, args: &PredictArgs) -> anyhow::Result<Rec
     let mut prediction = engine.predict(&frame, top.max(2), cues)?;
     prediction.ms.decode = decoded;
     if let Some(path) = &job.overlay {
-        let whole = if frame.scale() == 1 { frame.clone() } else { decode(&bytes, None)? };
+        let whole =
+            if frame.scale() == 1 { Cow::Borrowed(&frame) } else { Cow::Owned(decode(&bytes, None)?) };
         let png = overlay_png(&whole, &prediction, engine.description())?;
         write(path, &png, "overlay")?;
     }
