@@ -13,6 +13,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod fuse;
+mod gpu;
 mod graph;
 mod guard;
 #[cfg(test)]
@@ -65,9 +66,22 @@ pub enum Kernels {
     Tract,
 }
 
+/// What computes the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The first NVIDIA GPU, through tract, where the feature `cuda` was compiled in. Its numbers are believed only after the
+    /// model's own test. [`Kernels`] and threads have no part in it.
+    Cuda,
+}
+
 /// How to load a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
+    /// What computes the network.
+    pub device: Device,
     /// How numbers are computed.
     pub precision: Precision,
     /// What computes the convolutions.
@@ -219,17 +233,18 @@ impl Engine {
     /// The model in a file's bytes, which are let go before the network is built; borrowed ones are copied.
     ///
     /// # Errors
-    /// Anything that is not a whole, consistent Fieldmark model; precision `F16` where the model
-    /// fails its self-test with it.
+    /// Anything that is not a whole, consistent Fieldmark model; precision `F16` or a GPU where
+    /// the model fails its self-test with it; a GPU that is not there.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>, options: Options) -> Result<Engine, LoadError> {
         let half = options.precision == Precision::F16;
-        if half && options.kernels == Kernels::Tract && !has_half_arithmetic() {
+        let gpu = options.device == Device::Cuda;
+        if half && !gpu && options.kernels == Kernels::Tract && !has_half_arithmetic() {
             let processor = instruction_set();
             return Err(LoadError::NoHalfArithmetic { processor });
         }
         let engine = Engine::prepared(bytes.into(), options)?;
-        if half {
-            engine.check_half()?;
+        if half || gpu {
+            engine.check_rounded(options)?;
         }
         Ok(engine)
     }
@@ -244,14 +259,17 @@ impl Engine {
     }
 
     /// Rounded numbers are believed only after the model's own test.
-    fn check_half(&self) -> Result<(), LoadError> {
+    fn check_rounded(&self, options: Options) -> Result<(), LoadError> {
         let reason = match self.self_test() {
             Ok(report) if report.passed() => return Ok(()),
             Ok(report) if report.cases.is_empty() => "it has no self-test".to_string(),
             Ok(_) => "its logits differ from the trainer's by more than 2 %".to_string(),
             Err(error) => error.to_string(),
         };
-        Err(LoadError::HalfRefused { reason })
+        Err(match options.device {
+            Device::Cpu => LoadError::HalfRefused { reason },
+            Device::Cuda => LoadError::GpuRefused { reason },
+        })
     }
 
     /// What the model says about itself.
@@ -269,13 +287,16 @@ impl Engine {
         self.graph.map_size
     }
 
-    /// `"f32"`, `"f32, weights f16"`, `"f32 and f16"` or `"f16"`: what the network is computed with.
+    /// What the network is computed with: `"f32"`, `"f32, weights f16"`, `"f32 and f16"` or `"f16"`, and where, if not on the
+    /// processor.
     pub fn arithmetic(&self) -> &'static str {
         match self.graph.numbers {
             Numbers::Single => "f32",
             Numbers::HalfWeights => "f32, weights f16",
             Numbers::HalfProducts => "f32 and f16",
             Numbers::Half => "f16",
+            Numbers::Gpu => "f32 on the GPU, products perhaps TF32",
+            Numbers::HalfGpu => "f16 on the GPU",
         }
     }
 

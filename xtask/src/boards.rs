@@ -13,7 +13,7 @@ mod library;
 mod linker;
 mod parity;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 pub use build::{Profile, build};
@@ -74,6 +74,8 @@ pub struct Board {
     pub system: (&'static str, Version),
     /// The usual one first.
     pub variants: &'static [Variant],
+    /// It can have an NVIDIA GPU with the CUDA that the feature `cuda` is bound to.
+    pub cuda: bool,
     /// Why so.
     pub why: &'static str,
 }
@@ -133,6 +135,7 @@ pub const BOARDS: [Board; 9] = [
         core: "ARM1176 (ARMv6, VFPv2)",
         system: ("Raspberry Pi OS 12, 32-bit", (2, 36)),
         variants: &[ARMV6],
+        cuda: false,
         why: "static musl: Debian's C libraries for armhf and their start files are ARMv7, which this core does not know",
     },
     Board {
@@ -141,6 +144,7 @@ pub const BOARDS: [Board; 9] = [
         core: "4 x Cortex-A53 (ARMv8.0)",
         system: RASPBERRY_PI_OS,
         variants: &[aarch64("cortex-a53"), ARMV7],
+        cuda: false,
         why: "64-bit has the NEON kernels; 32-bit for Raspberry Pi OS as it came with 512 MB",
     },
     Board {
@@ -149,6 +153,7 @@ pub const BOARDS: [Board; 9] = [
         core: "4 x Cortex-A53 (ARMv8.0)",
         system: RASPBERRY_PI_OS,
         variants: &[aarch64("cortex-a53"), ARMV7],
+        cuda: false,
         why: "as pi-zero2; f16 is stored only, this core does not compute with it",
     },
     Board {
@@ -157,6 +162,7 @@ pub const BOARDS: [Board; 9] = [
         core: "4 x Cortex-A72 (ARMv8.0)",
         system: RASPBERRY_PI_OS,
         variants: &[aarch64("cortex-a72"), ARMV7],
+        cuda: false,
         why: "f16 is stored only, this core does not compute with it",
     },
     Board {
@@ -165,6 +171,7 @@ pub const BOARDS: [Board; 9] = [
         core: "4 x Cortex-A76 (ARMv8.2, FP16)",
         system: RASPBERRY_PI_OS,
         variants: &[aarch64("cortex-a76"), ARMV7],
+        cuda: false,
         why: "the same program as pi4's; what the core has above ARMv8.0 is found when it runs",
     },
     Board {
@@ -173,7 +180,8 @@ pub const BOARDS: [Board; 9] = [
         core: "4 x Cortex-A57 (ARMv8.0)",
         system: ("JetPack 4, Ubuntu 18.04", (2, 27)),
         variants: &[aarch64("cortex-a57")],
-        why: "its glibc is the oldest of all; on the processor, the GPU is not used",
+        cuda: false,
+        why: "its glibc is the oldest of all; on the processor: the GPU has CUDA 10.2, tract takes 12",
     },
     Board {
         name: "jetson-orin",
@@ -181,6 +189,7 @@ pub const BOARDS: [Board; 9] = [
         core: "6 to 12 x Cortex-A78AE (ARMv8.2, FP16)",
         system: ("JetPack 6, Ubuntu 22.04", (2, 35)),
         variants: &[aarch64("neoverse-n1")],
+        cuda: true,
         why: "qemu has no A78AE; the N1 is as near: ARMv8.2 with FP16 and dot products",
     },
     Board {
@@ -189,6 +198,7 @@ pub const BOARDS: [Board; 9] = [
         core: "ARMv8.0 or later",
         system: ("any, also without glibc", (2, 17)),
         variants: &[AARCH64_STATIC],
+        cuda: false,
         why: "static musl starts on every distribution; emulated with all that qemu knows (SVE2)",
     },
     Board {
@@ -197,6 +207,7 @@ pub const BOARDS: [Board; 9] = [
         core: "x86-64; AVX2 and AVX-512 are found when it runs",
         system: ("Ubuntu 18.04, Debian 10", (2, 27)),
         variants: &[X86_64],
+        cuda: true,
         why: "what the others' answers are compared with; runs here without emulation",
     },
 ];
@@ -217,13 +228,16 @@ pub struct Choice {
     /// What links [default: zig, else gcc where it is right for the board]
     #[arg(long, value_enum)]
     pub linker: Option<LinkerName>,
+    /// With the feature `cuda`: the program computes on an NVIDIA GPU where it is told to
+    #[arg(long)]
+    pub cuda: bool,
 }
 
 impl Choice {
     /// The board and which of its programs.
     ///
     /// # Errors
-    /// A board or a size that there is none of, with those that there are.
+    /// A board, a size or a GPU that there is none of, with those that there are.
     pub fn found(&self) -> Result<(&'static Board, &'static Variant)> {
         let name = &self.board;
         let names = || BOARDS.map(|board| board.name).join(", ");
@@ -235,6 +249,10 @@ impl Choice {
             let all: Vec<_> = board.variants.iter().map(|variant| variant.bits.to_string()).collect();
             format!("{name} has no program of {bits} bits; choose --bits {}", all.join(" or "))
         })?;
+        if self.cuda && !board.cuda {
+            let all: Vec<_> = BOARDS.iter().filter(|board| board.cuda).map(|board| board.name).collect();
+            bail!("{name} has no GPU with CUDA 12.6; leave out --cuda, or choose {}", all.join(" or "));
+        }
         Ok((board, variant))
     }
 }
@@ -310,6 +328,8 @@ mod tests {
         assert!(error.starts_with("no board called \"pi6\"; there are pi-zero, pi-zero2, "), "{error}");
         let error = choice("jetson-nano", Some(32)).found().err().unwrap().to_string();
         assert_eq!(error, "jetson-nano has no program of 32 bits; choose --bits 64");
+        let error = Choice { cuda: true, ..choice("pi5", None) }.found().err().unwrap().to_string();
+        assert_eq!(error, "pi5 has no GPU with CUDA 12.6; leave out --cuda, or choose jetson-orin or x86-64");
     }
 
     #[test]

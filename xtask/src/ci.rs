@@ -23,7 +23,10 @@ struct Step {
 /// Cheap steps first.
 const STEPS: [Step; 16] = [
     step("format", "fmt --all --check"),
-    step("clippy", "clippy --locked --workspace --all-targets --features xtask/hub -- -D warnings"),
+    step(
+        "clippy",
+        "clippy --locked --workspace --all-targets --features xtask/hub,fieldmark/cuda -- -D warnings",
+    ),
     step("programs", "xtask programs --install"),
     step("test", "test --workspace"),
     step("hub", "test --locked --package xtask --features hub weights"),

@@ -86,6 +86,20 @@ pub enum LoadError {
         /// What the processor has.
         processor: String,
     },
+    /// A GPU was asked for that cannot be used.
+    #[error("--device cuda: {reason}; leave out --device to compute on the processor, or see docs/boards.md")]
+    NoGpu {
+        /// Why not.
+        reason: String,
+    },
+    /// The GPU gives other answers than the trainer's.
+    #[error(
+        "on the GPU the model fails its own test: {reason}; leave out --device to compute on the processor"
+    )]
+    GpuRefused {
+        /// How.
+        reason: String,
+    },
     /// f16 gives other answers than the trainer's.
     #[error("in f16 the model fails its own test: {reason}; leave out --precision or choose f32")]
     HalfRefused {

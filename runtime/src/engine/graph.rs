@@ -6,13 +6,14 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
 use tract_onnx::tract_core::internal::{Cost, TractErrorContext, ensure};
+use tract_onnx::tract_core::runtime::{DefaultRuntime, Runnable, Runtime};
 use tract_onnx::tract_core::tract_linalg;
 
 use super::check::{OUTPUTS, graph_error};
 use super::error::{LoadError, RunError};
 use super::fuse::{Fused, Region, fuse};
 use super::guard::{guarded, one_line};
-use super::{Kernels, Options, Output, Precision};
+use super::{Device, Kernels, Options, Output, Precision, gpu};
 use crate::frame::{Frame, input};
 use crate::kernels::{Isa, Source, Storage, Team, Threads, return_freed};
 use crate::model::Description;
@@ -38,6 +39,10 @@ pub(super) enum Numbers {
     HalfProducts,
     /// 16-bit floats.
     Half,
+    /// 32-bit floats on a GPU, whose products may be TF32's, of 11 significant bits.
+    Gpu,
+    /// 16-bit floats on a GPU.
+    HalfGpu,
 }
 
 /// A network ready to run.
@@ -58,7 +63,7 @@ enum Runner {
     Kernels(Box<Region>),
     /// tract, and the kernels inside of its graph.
     Tract {
-        plan: Arc<TypedRunnableModel>,
+        plan: Box<dyn Runnable>,
         /// The input is `u8 [1, side, side, 3]`.
         takes_bytes: bool,
     },
@@ -94,12 +99,19 @@ impl Graph {
             let expected = format!("at most {MAX_MULTIPLY_ADDS} multiply-adds");
             return Err(graph_error("the graph", &expected, &multiply_adds.to_string()));
         }
+        let side = description.input.side as usize;
+        if options.device == Device::Cuda {
+            let numbers = if half { Numbers::HalfGpu } else { Numbers::Gpu };
+            let runtime = gpu::runtime().map_err(|reason| LoadError::NoGpu { reason })?;
+            let plan = prepared(|| runtime.prepare(in_precision(typed, half)?))?;
+            let runner = Runner::Tract { plan, takes_bytes: false };
+            return Ok(Graph { runner, side, map_size, numbers, multiply_adds, threads: 1 });
+        }
         let isa = match options.kernels {
             Kernels::Best => Some(Isa::best()),
             Kernels::Only(isa) => Some(isa),
             Kernels::Tract => None,
         };
-        let side = description.input.side as usize;
         let Some(isa) = isa else {
             let numbers = if half { Numbers::Half } else { Numbers::Single };
             let runner = Runner::Tract { plan: prepared(|| plan(typed, half))?, takes_bytes: false };
@@ -159,7 +171,7 @@ impl Graph {
             let values = planes.as_slice().expect("a new array is contiguous");
             Tensor::from_shape(&[1, 3, self.side, self.side], values)?
         };
-        if self.numbers == Numbers::Half {
+        if matches!(self.numbers, Numbers::Half | Numbers::HalfGpu) {
             image = image.cast_to::<f16>()?.into_owned();
         }
         let tensors = plan.run(tvec!(image.into()))?;
@@ -209,12 +221,17 @@ fn typed_model(model: &ModelProto, side: usize) -> TractResult<TypedModel> {
 }
 
 /// Optimised for this processor.
-fn plan(mut model: TypedModel, half: bool) -> TractResult<Arc<TypedRunnableModel>> {
+fn plan(model: TypedModel, half: bool) -> TractResult<Box<dyn Runnable>> {
+    DefaultRuntime.prepare(in_precision(model, half)?)
+}
+
+/// With `half`, all of it in 16 bits.
+fn in_precision(mut model: TypedModel, half: bool) -> TractResult<TypedModel> {
     if half {
         let translator = FloatPrecisionTranslator::new(DatumType::F32, DatumType::F16);
         model.transform(&translator)?;
     }
-    model.into_optimized()?.into_runnable()
+    Ok(model)
 }
 
 fn multiply_adds(model: &TypedModel) -> TractResult<u64> {

@@ -345,6 +345,27 @@ fn f16_of_tracts_kernels_is_refused_where_the_processor_lacks_it() {
 }
 
 #[test]
+fn a_gpu_gives_the_answer_or_says_why_it_cannot() {
+    for precision in [Precision::F32, Precision::F16] {
+        let options = Options { device: Device::Cuda, precision, ..Options::default() };
+        match Engine::from_bytes(model_file(), options) {
+            Ok(there) => {
+                assert!(there.arithmetic().contains("on the GPU"), "{}", there.arithmetic());
+                let names = |engine: &Engine| engine.predict(&red_corner(), 3, true).unwrap().top;
+                for (a, b) in names(&engine()).iter().zip(names(&there)) {
+                    assert_eq!(a.label, b.label);
+                    assert!((a.logit - b.logit).abs() < 0.02, "{a:?} {b:?}");
+                }
+            }
+            Err(error) => {
+                assert!(matches!(error, LoadError::NoGpu { .. }), "{error}");
+                assert!(error.to_string().contains("leave out --device"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn f16_keeps_the_answer() {
     for kernels in [Kernels::Best, Kernels::Only(Isa::Portable), Kernels::Tract] {
         let options = Options { precision: Precision::F16, kernels, ..Options::default() };

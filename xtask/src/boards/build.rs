@@ -38,6 +38,7 @@ pub struct Cross {
     pub variant: &'static Variant,
     library: Library,
     linker: Linker,
+    cuda: bool,
     workspace: Workspace,
 }
 
@@ -60,7 +61,7 @@ impl Cross {
         let workspace = workspace()?;
         let library = library(act, variant.triple, choice.toolchain.as_deref())?;
         let linker = linker(act, &workspace.target.join("boards"), variant, choice.linker)?;
-        Ok(Cross { board, variant, library, linker, workspace })
+        Ok(Cross { board, variant, library, linker, cuda: choice.cuda, workspace })
     }
 
     /// Cargo building something of package `fieldmark`, which tells by messages what it made.
@@ -70,6 +71,9 @@ impl Cross {
         build.current_dir(&workspace.root);
         build.args(["--locked", "--package", "fieldmark", "--profile", profile.name()]);
         build.args(["--message-format", "json-render-diagnostics"]);
+        if self.cuda {
+            build.args(["--features", "cuda"]);
+        }
         match library {
             Library::AtHand => {}
             Library::Of(rustc) => {
@@ -108,7 +112,8 @@ impl Cross {
         let program =
             executables(artefacts, false).next().context("cargo built no program called fieldmark")?;
         elf::starts(&program, variant, self.glibc())?;
-        if profile == Profile::Board {
+        // What a GPU takes has none.
+        if profile == Profile::Board && !self.cuda {
             within_budget(&program, variant.budget)?;
         }
         Ok(program)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
-use fieldmark::engine::{Engine, Kernels, Options, Precision, read_model};
+use fieldmark::engine::{Device, Engine, Kernels, Options, Precision, read_model};
 use fieldmark::kernels::Isa;
 use fieldmark::raw::Number;
 use thiserror::Error;
@@ -65,9 +65,8 @@ pub struct PredictArgs {
     /// it
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
-    /// How numbers are computed
-    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
-    pub precision: PrecisionArg,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// Write the class-aligned maps of the one input as a raw tensor
     #[arg(long, value_name = "FILE")]
     pub maps: Option<PathBuf>,
@@ -94,9 +93,8 @@ pub struct InspectArgs {
 pub struct VerifyArgs {
     /// Model file
     pub model: PathBuf,
-    /// How numbers are computed
-    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
-    pub precision: PrecisionArg,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// How results are written
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
@@ -115,12 +113,22 @@ pub struct BenchArgs {
     /// Threads that share the work on a picture [default: one a core]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
-    /// How numbers are computed
-    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
-    pub precision: PrecisionArg,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// How results are written
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
+}
+
+/// How a network is computed.
+#[derive(Args, Default)]
+pub struct ComputeArgs {
+    /// How numbers are computed
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
+    pub precision: PrecisionArg,
+    /// What computes the network
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
+    pub device: DeviceArg,
 }
 
 /// How one record a picture is written.
@@ -146,9 +154,10 @@ pub enum ReportFormat {
 }
 
 /// How numbers are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum PrecisionArg {
     /// Whatever is exact and fast here
+    #[default]
     Auto,
     /// 32-bit floats
     F32,
@@ -163,6 +172,25 @@ pub enum NumberArg {
     F32,
     /// 2 bytes a value, about 3 digits
     F16,
+}
+
+/// What computes the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DeviceArg {
+    /// The processor
+    #[default]
+    Cpu,
+    /// The first NVIDIA GPU, if this program was compiled for it
+    Cuda,
+}
+
+impl From<DeviceArg> for Device {
+    fn from(arg: DeviceArg) -> Device {
+        match arg {
+            DeviceArg::Cpu => Device::Cpu,
+            DeviceArg::Cuda => Device::Cuda,
+        }
+    }
 }
 
 impl From<PrecisionArg> for Precision {
@@ -196,7 +224,7 @@ const ISA: &str = "FIELDMARK_ISA";
 ///
 /// # Errors
 /// [`UsageError`] for a variable `FIELDMARK_ISA` that names nothing there is.
-pub fn options(precision: PrecisionArg, threads: Option<u16>) -> Result<Options, UsageError> {
+pub fn options(compute: &ComputeArgs, threads: Option<u16>) -> Result<Options, UsageError> {
     let kernels = match std::env::var(ISA).as_deref() {
         Err(_) | Ok("") => Kernels::Best,
         Ok("tract") => Kernels::Tract,
@@ -205,7 +233,12 @@ pub fn options(precision: PrecisionArg, threads: Option<u16>) -> Result<Options,
             UsageError(format!("{ISA} is {name:?}; set it to one of {names}, tract, or not at all"))
         })?,
     };
-    Ok(Options { precision: precision.into(), kernels, threads: threads.map_or(0, usize::from) })
+    Ok(Options {
+        device: compute.device.into(),
+        precision: compute.precision.into(),
+        kernels,
+        threads: threads.map_or(0, usize::from),
+    })
 }
 
 /// The model in a file, ready to run.
@@ -213,8 +246,8 @@ pub fn options(precision: PrecisionArg, threads: Option<u16>) -> Result<Options,
 /// # Errors
 /// [`UsageError`] as [`options`];
 /// [`fieldmark::engine::LoadError`], below the path where the message does not have it.
-pub fn load(path: &Path, precision: PrecisionArg, threads: Option<u16>) -> anyhow::Result<Engine> {
-    let options = options(precision, threads)?;
+pub fn load(path: &Path, compute: &ComputeArgs, threads: Option<u16>) -> anyhow::Result<Engine> {
+    let options = options(compute, threads)?;
     Engine::from_bytes(read_model(path)?, options).with_context(|| path.display().to_string())
 }
 

@@ -128,7 +128,7 @@ impl Model {
         let name = args.model.display().to_string();
         let began = Instant::now();
         let bytes = read_model(&args.model)?;
-        let options = options(args.precision, args.threads)?;
+        let options = options(&args.compute, args.threads)?;
         let read = began.elapsed();
         let sha256 = hexadecimal(&Sha256::digest(&bytes));
         let began = Instant::now();

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::Exit;
-use crate::args::{InspectArgs, PrecisionArg, ReportFormat, load};
+use crate::args::{ComputeArgs, InspectArgs, ReportFormat, load};
 use crate::record::SCHEMA;
 use crate::text::{percent, printable};
 
@@ -50,7 +50,7 @@ struct Maps {
 /// # Errors
 /// A refused model, and a report that cannot be written.
 pub fn run(args: &InspectArgs) -> anyhow::Result<Exit> {
-    let engine = load(&args.model, PrecisionArg::Auto, None)?;
+    let engine = load(&args.model, &ComputeArgs::default(), None)?;
     if let Some(path) = &args.description {
         let json = engine.description().to_json() + "\n";
         write_whole(path, json.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;

@@ -34,7 +34,7 @@ struct Job {
 pub fn run(args: &PredictArgs) -> anyhow::Result<Exit> {
     let inputs = expand(&args.inputs);
     check_usage(args, &inputs.list)?;
-    let engine = load(&args.model, args.precision, args.threads)?;
+    let engine = load(&args.model, &args.compute, args.threads)?;
     for note in &inputs.notes {
         tell("note", note);
     }

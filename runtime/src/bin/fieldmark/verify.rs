@@ -50,7 +50,7 @@ struct Report<'a> {
 /// # Errors
 /// A refused model, a report that cannot be written, and [`SelfTestError`].
 pub fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
-    let engine = load(&args.model, args.precision, None)?;
+    let engine = load(&args.model, &args.compute, None)?;
     let name = args.model.display().to_string();
     let report = engine.self_test().map_err(SelfTestError::from).context(name.clone())?;
     write(&engine, &name, &report, args.format).context("results cannot be written")?;
