@@ -193,7 +193,7 @@ pub(super) fn are_halves(values: &[f32]) -> bool {
 /// A weight, or 0 where it is below the normal numbers, as those of dead channels in published weights are: x86 takes a
 /// hundred times as long for each of them, and no sum of others would show it.
 pub(super) fn normal(weight: f32) -> f32 {
-    if weight.is_subnormal() { 0.0 } else { weight }
+    if weight.abs() < f32::MIN_POSITIVE { 0.0 } else { weight }
 }
 
 /// Gives freed memory back to the system where the allocator would keep it: glibc's keeps what lies between buffers that
