@@ -33,7 +33,7 @@ pub use graph::{cores, instruction_set};
 use crate::cues::{PartCue, part_cues};
 use crate::frame::{Frame, View, network_frame, pattern};
 use crate::head::{HeadKind, softmax, top_k};
-use crate::kernels::Isa;
+use crate::kernels::{Isa, reserve};
 use crate::model::{Description, SelfTest};
 use crate::unknown::Unknown;
 use graph::{Graph, Numbers, has_half_arithmetic};
@@ -208,7 +208,7 @@ pub fn read_model(path: &Path) -> Result<Vec<u8>, LoadError> {
     let file = fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     let no_memory = |error| unreadable(io::Error::new(io::ErrorKind::OutOfMemory, error));
-    bytes.try_reserve_exact(metadata.len() as usize).map_err(no_memory)?;
+    reserve(&mut bytes, metadata.len() as usize).map_err(no_memory)?;
     file.take(MAX_MODEL_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     check_size(bytes.len() as u64)?;
     Ok(bytes)

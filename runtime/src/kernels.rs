@@ -33,7 +33,7 @@ mod winograd;
 pub use dense::Storage;
 pub use isa::Isa;
 #[cfg(feature = "std")]
-pub use memory::return_freed;
+pub use memory::{reserve, return_freed};
 pub use network::{Arena, Builder, Convolution, Network, Value};
 pub use simple::{Reduction, Source};
 #[cfg(feature = "std")]

@@ -39,6 +39,9 @@ struct Block {
     offset: usize,
 }
 
+/// Channels that are packed together: a column's are read one after the other, and what is written stays in the first cache.
+const BAND: usize = 64;
+
 /// How the weights of products are kept. Those of depthwise convolutions are few, and always 32-bit floats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Storage {
@@ -78,20 +81,36 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Of `weight(row, column)`; columns are filled up to whole vectors with zeros.
+    /// Of weights `[columns, channels, taps]`: a row for each channel of each tap.
     pub(super) fn new<S: Simd>(
-        depth: usize,
-        columns: usize,
+        weights: &[f32],
+        [columns, channels, taps]: [usize; 3],
         (storage, pool): (Storage, &mut Pool),
-        weight: impl Fn(usize, usize) -> f32,
     ) -> Packed {
+        let depth = channels * taps;
         let mut packed = Packed::zeros::<S>(depth, columns, (storage, &mut *pool));
-        packed.fill::<S>((0, depth), columns, weight);
+        let values = packed.floats.as_mut_slice();
+        for block in &packed.blocks {
+            let (first, width) = (block.first * S::LANES, block.vectors * S::LANES);
+            let columns = &weights[first * depth..columns.min(first + width) * depth];
+            for from in (0..channels).step_by(BAND) {
+                let to = (from + BAND).min(channels);
+                for tap in 0..taps {
+                    let rows = &mut values[block.offset + (tap * channels + from) * width..];
+                    for (j, column) in columns.chunks_exact(depth).enumerate() {
+                        let band = column[from * taps..to * taps].chunks_exact(taps);
+                        for (row, window) in rows.chunks_exact_mut(width).zip(band) {
+                            row[j] = normal(window[tap]);
+                        }
+                    }
+                }
+            }
+        }
         packed.keep((storage, pool));
         packed
     }
 
-    /// To be filled, and then kept.
+    /// To be filled, and then kept. Columns are filled up to whole vectors with zeros.
     pub(super) fn zeros<S: Simd>(
         depth: usize,
         columns: usize,
@@ -114,21 +133,14 @@ impl Packed {
         Packed { floats, storage: Storage::Single, blocks, depth }
     }
 
-    /// Sets the rows `from..to`.
-    pub(super) fn fill<S: Simd>(
-        &mut self,
-        (from, to): (usize, usize),
-        columns: usize,
-        weight: impl Fn(usize, usize) -> f32,
-    ) {
+    /// Sets rows from `first` on, of `columns` weights each.
+    pub(super) fn fill<S: Simd>(&mut self, first: usize, columns: usize, rows: &[f32]) {
         let values = self.floats.as_mut_slice();
         for block in &self.blocks {
-            let width = block.vectors * S::LANES;
-            let first = block.first * S::LANES;
-            let filled = width.min(columns - first);
-            for row in from..to {
-                let to = &mut values[block.offset + row * width..][..filled];
-                to.iter_mut().enumerate().for_each(|(j, value)| *value = normal(weight(row, first + j)));
+            let (column, width) = (block.first * S::LANES, block.vectors * S::LANES);
+            for (row, weights) in rows.chunks_exact(columns).enumerate() {
+                let to = &mut values[block.offset + (first + row) * width..][..width];
+                to.iter_mut().zip(&weights[column..]).for_each(|(value, weight)| *value = normal(*weight));
             }
         }
     }
@@ -528,10 +540,7 @@ impl Dense {
             (Storage::HalfProducts, pool) if !are_halves(weights) => (Storage::Single, pool),
             kept => kept,
         };
-        let packed = Packed::new::<S>(area * channels, output.channels, kept, |row, column| {
-            let (tap, channel) = (row / channels, row % channels);
-            weights[(column * channels + channel) * area + tap]
-        });
+        let packed = Packed::new::<S>(weights, [output.channels, channels, area], kept);
         let taps = if bordered { kh } else { area };
         let task = task_size(&window, &packed, threads);
         Dense {

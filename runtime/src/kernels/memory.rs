@@ -1,6 +1,8 @@
 //! Floats that begin on a cache line.
 
 use alloc::alloc::{alloc, dealloc, handle_alloc_error};
+#[cfg(feature = "std")]
+use alloc::collections::TryReserveError;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::alloc::Layout;
@@ -43,9 +45,8 @@ impl Slab {
         // Safety: the size is not zero.
         let memory = unsafe { alloc(layout) };
         let Some(at) = NonNull::new(memory.cast()) else { handle_alloc_error(layout) };
-        #[cfg(all(target_os = "linux", feature = "std"))]
-        // Safety: advice about memory of our own; a system that does not take it changes nothing.
-        let _ = unsafe { rustix::mm::madvise(memory.cast(), bytes, rustix::mm::Advice::LinuxHugepage) };
+        #[cfg(feature = "std")]
+        in_large_pages(memory, bytes);
         Slab { at, layout }
     }
 }
@@ -193,7 +194,35 @@ pub(super) fn are_halves(values: &[f32]) -> bool {
 /// A weight, or 0 where it is below the normal numbers, as those of dead channels in published weights are: x86 takes a
 /// hundred times as long for each of them, and no sum of others would show it.
 pub(super) fn normal(weight: f32) -> f32 {
-    if weight.is_subnormal() { 0.0 } else { weight }
+    if weight.abs() < f32::MIN_POSITIVE { 0.0 } else { weight }
+}
+
+/// Asks for large pages for the whole ones among so many bytes of allocated memory, before they are written: they are cleared
+/// and found sooner.
+#[cfg(feature = "std")]
+fn in_large_pages(memory: *mut u8, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        let before = memory.align_offset(LARGE_PAGE);
+        let whole = bytes.saturating_sub(before) / LARGE_PAGE * LARGE_PAGE;
+        // Safety: advice about memory of our own; a system that does not take it changes nothing.
+        let _ = unsafe {
+            rustix::mm::madvise(memory.wrapping_add(before).cast(), whole, rustix::mm::Advice::LinuxHugepage)
+        };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (memory, bytes);
+}
+
+/// Room for so many bytes, in large pages where the system has them.
+///
+/// # Errors
+/// There is no memory for `bytes`.
+#[cfg(feature = "std")]
+pub fn reserve(buffer: &mut Vec<u8>, bytes: usize) -> Result<(), TryReserveError> {
+    buffer.try_reserve_exact(bytes)?;
+    in_large_pages(buffer.as_mut_ptr(), buffer.capacity());
+    Ok(())
 }
 
 /// Gives freed memory back to the system where the allocator would keep it: glibc's keeps what lies between buffers that

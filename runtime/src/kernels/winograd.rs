@@ -118,7 +118,7 @@ impl Winograd {
                 }
             }
             for (place, packed) in transformed.chunks_exact(band * outputs).zip(&mut packed) {
-                packed.fill::<S>((from, to), outputs, |row, column| place[(row - from) * outputs + column]);
+                packed.fill::<S>(from, outputs, &place[..(to - from) * outputs]);
             }
         }
         for packed in &mut packed {
