@@ -31,6 +31,11 @@ impl Profile {
     }
 }
 
+/// What only the small program is compiled with. It does not unwind, so neither our code makes tables for that nor does the
+/// program keep those of Rust's own library. Linkers run in the workspace's root.
+const SMALL: [&str; 2] =
+    ["-C force-unwind-tables=no", "-C link-arg=-Wl,--script=xtask/src/boards/no_unwinding.ld"];
+
 /// All that compiling for a board takes.
 pub struct Cross {
     board: &'static Board,
@@ -74,6 +79,7 @@ impl Cross {
         if self.cuda {
             build.args(["--features", "cuda"]);
         }
+        let mut flags = if profile == Profile::Board { SMALL.to_vec() } else { Vec::new() };
         match library {
             Library::AtHand => {}
             Library::Of(rustc) => {
@@ -83,10 +89,12 @@ impl Cross {
                 from_source(&mut build, "std,panic_abort,test");
                 if variant.libc == Libc::Musl {
                     // rustup's own libraries bring musl's start files; zig has those for this one.
-                    let name = format!("CARGO_TARGET_{}_RUSTFLAGS", variable(variant.triple));
-                    build.env(name, "-C link-self-contained=no");
+                    flags.push("-C link-self-contained=no");
                 }
             }
+        }
+        if !flags.is_empty() {
+            build.env(format!("CARGO_TARGET_{}_RUSTFLAGS", variable(variant.triple)), flags.join(" "));
         }
         build
     }
