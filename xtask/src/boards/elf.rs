@@ -80,7 +80,7 @@ fn said(needs: &Needs) -> String {
 fn fits(needs: &Needs, variant: &Variant, glibc: Version) -> Result<()> {
     let (machine, arm) = match variant.triple.split('-').next() {
         Some("aarch64") => ("AArch64", None),
-        Some("armv7") => ("ARM", Some("v7")),
+        Some("thumbv7neon") => ("ARM", Some("v7")),
         Some("arm") => ("ARM", Some("v6")),
         _ => ("X86-64", None),
     };

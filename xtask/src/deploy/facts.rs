@@ -56,7 +56,7 @@ impl Facts {
             // A static program needs nothing of the system but its kernel.
             Some("aarch64") => self.machine == "aarch64" && (variant.libc == Libc::Musl || self.bits() == 64),
             Some("x86_64") => self.machine == "x86_64" && self.bits() == 64,
-            Some("armv7") => self.is_32_bit_arm() && self.machine != "armv6l",
+            Some("thumbv7neon") => self.is_32_bit_arm() && self.machine != "armv6l",
             _ => self.is_32_bit_arm(),
         };
         ensure!(
