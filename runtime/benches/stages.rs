@@ -124,9 +124,10 @@ const KERNELS: [(&str, [usize; 3], Build); 8] = [
     }),
     ("winograd", [64, 28, 28], |b, x, bias| b.convolve(x, &convolution(b.size(x), 64, 3, 1, bias), None)),
     ("depthwise 3 x 3", [240, 28, 28], |b, x, bias| b.convolve(x, &depthwise(b.size(x), 3, bias), None)),
-    ("pair", [24, 56, 56], |b, x, bias| {
+    ("separable", [24, 56, 56], |b, x, bias| {
         let x = b.convolve(x, &convolution(b.size(x), 144, 1, 1, bias), None);
-        b.convolve(x, &depthwise(b.size(x), 3, bias), None)
+        let x = b.convolve(x, &depthwise(b.size(x), 3, bias), None);
+        b.convolve(x, &convolution(b.size(x), 24, 1, 1, bias), None)
     }),
     ("mean", [64, 28, 28], |b, x, _| b.pool(x, &convolution(b.size(x), 0, 3, 2, 0.0), Reduction::Mean)),
     ("affine", [64, 28, 28], |b, x, bias| {

@@ -21,7 +21,7 @@ mod halves;
 mod isa;
 mod memory;
 mod network;
-mod pair;
+mod separable;
 mod simd;
 mod simple;
 mod team;

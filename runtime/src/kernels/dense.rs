@@ -584,13 +584,19 @@ impl Dense {
         &self.window
     }
 
-    /// The pixels `rows`, all channels, without a residual.
+    /// The pixels `rows`, all channels.
     ///
     /// # Safety
-    /// As [`Dense::task`]; only those pixels of `out` have to be there.
-    pub(super) unsafe fn pixels<S: Simd>(&self, x: *const f32, out: *mut f32, rows: (usize, usize)) {
+    /// As [`Dense::task`]; only what these pixels take, and they themselves, have to be there.
+    pub(super) unsafe fn pixels<S: Simd>(
+        &self,
+        x: *const f32,
+        residual: *const f32,
+        out: *mut f32,
+        rows: (usize, usize),
+    ) {
         // Safety: the caller's promise.
-        unsafe { self.part::<S>(x, ptr::null(), out, rows, (0, self.weights.blocks.len())) }
+        unsafe { self.part::<S>(x, residual, out, rows, (0, self.weights.blocks.len())) }
     }
 
     unsafe fn part<S: Simd>(

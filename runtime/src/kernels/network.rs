@@ -10,7 +10,7 @@ use super::dense::{Dense, MOST_TAPS, Storage};
 use super::depthwise::Depthwise;
 use super::isa::Isa;
 use super::memory::{Floats, LINE, Pool};
-use super::pair::Pair;
+use super::separable::Separable;
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
@@ -92,7 +92,7 @@ enum Kind {
     Dense(Dense),
     Depthwise(Depthwise),
     Winograd(Winograd),
-    Pair(Box<Pair>),
+    Separable(Box<Separable>),
     Pooling(Pooling),
     Affine(Affine),
     Grouping(Grouping),
@@ -337,7 +337,7 @@ impl Builder {
     /// Gives every buffer its place.
     pub fn finish(self) -> Network {
         let Builder { isa, threads, shapes, steps, inputs, outputs, .. } = self;
-        let steps = paired(steps, threads);
+        let steps = joined(steps, threads);
         let mut uses: Vec<Option<[usize; 2]>> = vec![None; shapes.len()];
         for (at, step) in steps.iter().enumerate() {
             let written = (!matches!(step.kind, Kind::Export(_))).then_some(step.out);
@@ -352,7 +352,7 @@ impl Builder {
         let scratch = |step: &Step| match &step.kind {
             Kind::Winograd(winograd) if winograd.is_apart() => [winograd.scratch(), 0],
             Kind::Winograd(winograd) => [0, winograd.scratch()],
-            Kind::Pair(pair) => [pair.scratch(), 0],
+            Kind::Separable(separable) => [separable.scratch(), 0],
             _ => [0, 0],
         };
         let each = steps.iter().map(|step| scratch(step)[0]).max().unwrap_or(0).next_multiple_of(LINE);
@@ -362,8 +362,8 @@ impl Builder {
     }
 }
 
-/// Joins every pair of steps that is cheaper as one.
-fn paired(steps: Vec<Step>, threads: usize) -> Vec<Step> {
+/// Joins steps that are cheaper as one.
+fn joined(steps: Vec<Step>, threads: usize) -> Vec<Step> {
     let mut uses: Vec<usize> = Vec::new();
     for buffer in steps.iter().flat_map(|step| [Some(step.x), step.other]).flatten() {
         uses.resize(uses.len().max(buffer + 1), 0);
@@ -376,15 +376,26 @@ fn paired(steps: Vec<Step>, threads: usize) -> Vec<Step> {
             continue;
         };
         let follows = step.x == last.out && uses[last.out] == 1 && last.other.is_none();
-        match (last.kind, step.kind) {
+        let separable = match (last.kind, step.kind) {
             (Kind::Dense(expand), Kind::Depthwise(depthwise))
-                if follows && Pair::suits(&expand, &depthwise) =>
+                if follows && Separable::expands(&expand, &depthwise) =>
             {
-                let kind = Kind::Pair(Box::new(Pair::new(expand, depthwise, threads)));
-                joined.push(Step { kind, x: last.x, ..step });
+                Separable::expanded(expand, depthwise, threads)
             }
-            (before, kind) => joined.extend([Step { kind: before, ..last }, Step { kind, ..step }]),
-        }
+            (Kind::Depthwise(depthwise), Kind::Dense(project))
+                if follows && Separable::projects(&depthwise, &project) =>
+            {
+                Separable::projected(depthwise, project, threads)
+            }
+            (Kind::Separable(separable), Kind::Dense(project)) if follows && separable.takes(&project) => {
+                separable.with(project)
+            }
+            (before, kind) => {
+                joined.extend([Step { kind: before, ..last }, Step { kind, ..step }]);
+                continue;
+            }
+        };
+        joined.push(Step { kind: Kind::Separable(Box::new(separable)), x: last.x, ..step });
     }
     joined
 }
@@ -522,7 +533,7 @@ impl Step {
             Kind::Dense(dense) => dense.tasks(),
             Kind::Depthwise(depthwise) => depthwise.tasks(),
             Kind::Winograd(winograd) => winograd.tasks(round),
-            Kind::Pair(pair) => pair.tasks(),
+            Kind::Separable(separable) => separable.tasks(),
             Kind::Pooling(pooling) => pooling.window.output.height,
             Kind::Affine(affine) => affine.shape.height,
             Kind::Grouping(grouping) => grouping.output.height,
@@ -558,7 +569,7 @@ impl Task<'_> {
                     let scratch = if winograd.is_apart() { self.own_scratch } else { self.scratch };
                     winograd.task::<S>(x, other, out, scratch, (self.round, task));
                 }
-                Kind::Pair(pair) => pair.task::<S>(x, other, out, self.own_scratch, task),
+                Kind::Separable(separable) => separable.task::<S>(x, other, out, self.own_scratch, task),
                 Kind::Pooling(pooling) => S::enter(PoolRow(pooling, x, out, task)),
                 Kind::Affine(affine) => S::enter(AffineRow(affine, x, other, out, task)),
                 Kind::Grouping(grouping) => grouping.task(x, out, task),

@@ -369,44 +369,90 @@ fn a_panic_in_a_task_reaches_the_caller_and_the_team_goes_on() {
     assert_eq!(sum.into_inner(), 36);
 }
 
+/// A separable convolution of `channels`: what expands them ninefold, the depthwise part, what makes `channels` of them again.
+fn separable(
+    draw: &mut Draw,
+    channels: usize,
+    [height, width]: [usize; 2],
+    (kernel, stride, before): (usize, usize, usize),
+) -> [Convolution<'static>; 3] {
+    let reach = |side: usize| (side + 2 * before - kernel) / stride + 1;
+    let wide = 9 * channels;
+    let small = [reach(height), reach(width)];
+    let point = |output| Convolution { kernel: [1, 1], before: [0, 0], ..square(&mut Draw(1), 0, 0, output) };
+    [
+        Convolution {
+            weights: draw.floats(wide * channels).into(),
+            bias: draw.floats(wide),
+            clamp: [0.0, 6.0],
+            ..point([height, width])
+        },
+        Convolution {
+            kernel: [kernel; 2],
+            output: small,
+            stride: [stride; 2],
+            before: [before; 2],
+            weights: draw.floats(wide * kernel * kernel).into(),
+            depthwise: true,
+            ..square(draw, 0, wide, small)
+        },
+        Convolution {
+            weights: draw.floats(channels * wide).into(),
+            bias: draw.floats(channels),
+            ..point(small)
+        },
+    ]
+}
+
+/// Adds the convolutions, the last with `residual`.
+fn convolve_all(
+    builder: &mut Builder,
+    value: Value,
+    convolutions: &[&Convolution<'_>],
+    residual: Option<Value>,
+) -> Value {
+    let (last, others) = convolutions.split_last().unwrap();
+    let value = others.iter().fold(value, |value, next| builder.convolve(value, next, None));
+    builder.convolve(value, last, residual)
+}
+
+/// The parts of a separable convolution that are there: with what expands, or projects, or both.
+const PARTS: [[bool; 2]; 3] = [[true, false], [false, true], [true, true]];
+
 #[test]
-fn an_expansion_and_its_depthwise_convolution_are_the_same_in_one_step() {
+fn what_is_around_a_depthwise_convolution_is_the_same_in_one_step() {
     let mut draw = Draw(13);
+    let side = [60, 47];
     for isa in available() {
-        for (kernel, stride, before) in [(3, 1, 1), (3, 2, 0), (3, 2, 1), (5, 1, 2), (5, 2, 1)] {
-            let [height, width] = [60, 47];
-            let expand = Convolution {
-                kernel: [1, 1],
-                output: [height, width],
-                before: [0, 0],
-                weights: draw.floats(70 * 9).into(),
-                clamp: [0.0, 6.0],
-                ..square(&mut draw, 9, 70, [height, width])
-            };
-            let reach = |side: usize| (side + 2 * before - kernel) / stride + 1;
-            let depthwise = Convolution {
-                kernel: [kernel; 2],
-                output: [reach(height), reach(width)],
-                stride: [stride; 2],
-                before: [before; 2],
-                weights: draw.floats(70 * kernel * kernel).into(),
-                depthwise: true,
-                ..square(&mut draw, 70, 70, [height, width])
-            };
-            let x = draw.floats(9 * height * width);
-            let between = reference(&x, [9, height, width], &expand, None);
-            let between: Vec<f32> = between.into_iter().map(|value| value as f32).collect();
-            let exact = reference(&between, [70, height, width], &depthwise, None);
-            for threads in [1, 3] {
-                let mut builder = Builder::new(isa, Storage::Single, threads);
-                let value = builder.input([9, height, width]);
-                let value = builder.convolve(value, &expand, None);
-                let value = builder.convolve(value, &depthwise, None);
-                builder.output(value);
-                let network = builder.finish();
-                assert_eq!(network.steps(), 3, "import, pair, export");
-                let ours = outcome(&network, &Alone, &[&x], exact.len());
-                assert!(is_close(&ours, &exact, 1e-4), "{isa}: {kernel} at {stride}, {threads} threads");
+        for window in [(3, 1, 1), (3, 2, 0), (3, 2, 1), (5, 1, 2), (5, 2, 1)] {
+            let [expand, depthwise, project] = separable(&mut draw, 8, side, window);
+            for [expands, projects] in PARTS {
+                let parts = [expands.then_some(&expand), Some(&depthwise), projects.then_some(&project)];
+                let parts: Vec<_> = parts.into_iter().flatten().collect();
+                let channels = if expands { 8 } else { 72 };
+                let x = draw.floats(channels * side[0] * side[1]);
+                let halves = window.1 == 2;
+                let adds_input = expands && projects && !halves;
+                let (mut exact, mut size) = (Vec::new(), [channels, side[0], side[1]]);
+                let mut between = x.clone();
+                for part in &parts {
+                    let residual = (adds_input && std::ptr::eq(*part, &raw const project)).then_some(&x[..]);
+                    exact = reference(&between, size, part, residual);
+                    between = exact.iter().map(|value| *value as f32).collect();
+                    size = [part.bias.len(), part.output[0], part.output[1]];
+                }
+                for threads in [1, 3] {
+                    let mut builder = Builder::new(isa, Storage::Single, threads);
+                    let value = builder.input([channels, side[0], side[1]]);
+                    let value = convolve_all(&mut builder, value, &parts, adds_input.then_some(value));
+                    builder.output(value);
+                    let network = builder.finish();
+                    // Import and export, and what is left to project where a small result is stored before.
+                    let steps = 3 + usize::from(projects && halves);
+                    assert_eq!(network.steps(), steps, "{window:?}, {} parts", parts.len());
+                    let ours = outcome(&network, &Alone, &[&x], exact.len());
+                    assert!(is_close(&ours, &exact, 1e-4), "{isa}: {window:?}, {threads} threads");
+                }
             }
         }
     }

@@ -143,29 +143,23 @@ fn winograds_tiles_stay_inside_of_their_buffers() {
 }
 
 #[test]
-fn pairs_pools_sums_and_borders_stay_inside_of_their_buffers() {
+fn separable_convolutions_pools_sums_and_borders_stay_inside_of_their_buffers() {
     let mut draw = Draw(29);
-    let [height, width] = [60, 47];
-    let expand = Convolution {
-        kernel: [1, 1],
-        before: [0, 0],
-        weights: draw.floats(70 * 9).into(),
-        ..square(&mut draw, 9, 70, [height, width])
-    };
-    let depthwise = Convolution {
-        depthwise: true,
-        weights: draw.floats(70 * 9).into(),
-        ..square(&mut draw, 70, 70, [height, width])
-    };
-    let x = draw.floats(9 * height * width);
-    runs_at_edges(&[x], 70 * height * width, |isa, storage, threads| {
-        let mut builder = Builder::new(isa, storage, threads);
-        let value = builder.input([9, height, width]);
-        let value = builder.convolve(value, &expand, None);
-        let value = builder.convolve(value, &depthwise, None);
-        builder.output(value);
-        builder.finish()
-    });
+    let side = [60, 47];
+    let [expand, depthwise, project] = separable(&mut draw, 8, side, (3, 1, 1));
+    for [expands, projects] in PARTS {
+        let parts = [expands.then_some(&expand), Some(&depthwise), projects.then_some(&project)];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        let [channels, outputs] = [expands, projects].map(|is_narrow| if is_narrow { 8 } else { 72 });
+        let x = draw.floats(channels * side[0] * side[1]);
+        runs_at_edges(&[x], outputs * side[0] * side[1], |isa, storage, threads| {
+            let mut builder = Builder::new(isa, storage, threads);
+            let value = builder.input([channels, side[0], side[1]]);
+            let value = convolve_all(&mut builder, value, &parts, None);
+            builder.output(value);
+            builder.finish()
+        });
+    }
     let image = draw.floats(3 * 40 * 36);
     runs_at_edges(&[image], 24 * 90, |isa, _, threads| small(isa, threads).0);
 }
