@@ -20,6 +20,8 @@ mod depthwise;
 mod halves;
 mod isa;
 mod memory;
+#[cfg(neon32)]
+mod neon32;
 mod network;
 mod separable;
 mod simd;

@@ -392,6 +392,8 @@ impl<'a> Tiles<'a> {
         // Safety: the caller's promise.
         unsafe {
             match weights.storage {
+                #[cfg(neon32)]
+                Storage::Single if S::NEON32 && block.vectors == 2 => super::neon32::all(&self),
                 Storage::Single => self.enter::<S, Singles>(height, block.vectors),
                 #[cfg(target_arch = "aarch64")]
                 Storage::HalfProducts => {

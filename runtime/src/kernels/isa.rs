@@ -9,7 +9,7 @@ pub enum Isa {
     Avx512,
     /// x86-64 with AVX2, FMA and F16C: 8 floats.
     Avx2,
-    /// aarch64: 4 floats.
+    /// aarch64, and 32-bit ARM with NEON: 4 floats.
     Neon,
     /// Any processor: 4 floats at once where its compiler finds them.
     Portable,
@@ -45,7 +45,7 @@ impl Isa {
                     && std::arch::is_x86_feature_detected!("fma")
                     && std::arch::is_x86_feature_detected!("f16c")
             }
-            Isa::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
+            Isa::Neon => cfg!(any(all(target_arch = "aarch64", target_feature = "neon"), neon32)),
             Isa::Portable => true,
             #[allow(unreachable_patterns, reason = "on x86-64 with std all are named above")]
             _ => false,

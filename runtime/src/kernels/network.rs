@@ -11,7 +11,7 @@ use super::depthwise::Depthwise;
 use super::isa::Isa;
 use super::memory::{Floats, LINE, Pool};
 use super::separable::Separable;
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "aarch64", neon32))]
 use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
@@ -37,7 +37,7 @@ macro_rules! with_simd {
                 type $S = Avx2;
                 $body
             }
-            #[cfg(target_arch = "aarch64")]
+            #[cfg(any(target_arch = "aarch64", neon32))]
             Isa::Neon => {
                 type $S = Neon;
                 $body

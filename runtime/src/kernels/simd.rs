@@ -21,6 +21,9 @@ pub(super) trait Simd: Copy {
     const TILES: &'static [usize];
     /// Values of a pixel that a dense tile takes at once.
     const STEP: usize;
+    /// Tiles of two vectors are [`neon32`](super::neon32)'s.
+    #[cfg(neon32)]
+    const NEON32: bool = false;
     type V: Copy;
     /// [`Simd::STEP`] values of a pixel.
     type X: Copy;
@@ -197,9 +200,17 @@ mod arm {
 #[cfg(target_arch = "aarch64")]
 pub(super) use arm::Neon;
 
-/// 4 floats in whatever the compiler makes of them.
+/// 4 floats in whatever the compiler makes of them; with `NEON` dense tiles by [`neon32`](super::neon32).
 #[derive(Clone, Copy)]
-pub(super) struct Portable;
+pub(super) struct Floats4<const NEON: bool>;
+
+pub(super) type Portable = Floats4<false>;
+
+#[cfg(neon32)]
+pub(super) type Neon = Floats4<true>;
+
+/// 32-bit ARM has no more than 32 registers for single floats.
+const PORTABLE_TILES: [usize; 2] = if cfg!(target_arch = "arm") { [4, 2] } else { [8, 4] };
 
 #[inline(always)]
 fn each(f: impl Fn(usize) -> f32) -> [f32; 4] {
@@ -207,9 +218,11 @@ fn each(f: impl Fn(usize) -> f32) -> [f32; 4] {
 }
 
 // Safety of all blocks below: what the trait demands of its callers.
-impl Simd for Portable {
+impl<const NEON: bool> Simd for Floats4<NEON> {
     const LANES: usize = 4;
-    const TILES: &'static [usize] = &[8, 4];
+    const TILES: &'static [usize] = if NEON { &[4, 4] } else { &PORTABLE_TILES };
+    #[cfg(neon32)]
+    const NEON32: bool = NEON;
     const STEP: usize = 1;
     type V = [f32; 4];
     type X = f32;
@@ -280,6 +293,6 @@ impl Simd for Portable {
     unsafe fn prefetch(_at: *const f32) {}
     #[inline(never)]
     unsafe fn enter<K: Kernel>(kernel: K) {
-        unsafe { kernel.run::<Portable>() }
+        unsafe { kernel.run::<Self>() }
     }
 }
