@@ -79,7 +79,7 @@ struct System {
     root: PathBuf,
     proot: PathBuf,
     /// The emulator and its options; none for this machine's own architecture.
-    processor: Option<String>,
+    processor: Option<(PathBuf, [&'static str; 2])>,
 }
 
 impl System {
@@ -130,10 +130,9 @@ impl System {
     fn run_alone(&self, words: &[&str]) -> Result<()> {
         let mut chroot = Command::new("chroot");
         chroot.arg(&self.root);
-        if let Some(processor) = &self.processor {
-            let (emulator, options) = processor.split_once(' ').unwrap_or((processor, ""));
-            Act::REAL.copy(Path::new(emulator), &self.root.join("emulator"))?;
-            chroot.arg("/emulator").args(options.split(' '));
+        if let Some((emulator, options)) = &self.processor {
+            Act::REAL.copy(emulator, &self.root.join("emulator"))?;
+            chroot.arg("/emulator").args(options);
         }
         run(chroot.args(words))
     }
@@ -141,8 +140,8 @@ impl System {
     /// A program of the system, as its root.
     fn run(&self, words: &[&str]) -> Result<()> {
         let mut proot = Command::new(&self.proot);
-        if let Some(processor) = &self.processor {
-            proot.arg("-q").arg(processor);
+        if let Some((emulator, options)) = &self.processor {
+            proot.arg("-q").arg(format!("{} {}", emulator.display(), options.join(" ")));
         }
         proot.arg("-r").arg(&self.root).args(["-0", "-w", "/"]).args(words);
         proot.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("DEBIAN_FRONTEND", "noninteractive");

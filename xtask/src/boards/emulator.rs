@@ -43,15 +43,14 @@ pub fn machine(variant: &Variant) -> Result<Machine> {
     Ok(Machine { words })
 }
 
-/// The emulator of `variant` with its processor, for a program that starts others in a whole system; `None` where
+/// The emulator of `variant` and its options, for a program that starts others in a whole system; `None` where
 /// this machine is one itself.
 ///
 /// # Errors
 /// As [`machine`].
-pub fn processor(variant: &Variant) -> Result<Option<String>> {
+pub fn processor(variant: &Variant) -> Result<Option<(PathBuf, [&'static str; 2])>> {
     let Some(Emulator { program, cpu }) = variant.emulator else { return Ok(None) };
-    let path = emulator(program, &cache_folder("emulator")?)?;
-    Ok(Some(format!("{} -cpu {cpu}", path.display())))
+    Ok(Some((emulator(program, &cache_folder("emulator")?)?, ["-cpu", cpu])))
 }
 
 impl Machine {
