@@ -23,13 +23,37 @@ pub struct Options {
     dist: PathBuf,
 }
 
+/// Tells the kernel of this namespace alone to start the other processor's programs by the emulator, and goes into the system.
+const EMULATED: &str = r#"
+    line=$1 root=$2
+    shift 2
+    mkdir -p "$root.emulators"
+    mount -t binfmt_misc binfmt_misc "$root.emulators"
+    printf %s "$line" > "$root.emulators/register"
+    exec chroot "$root" "$@"
+"#;
+
+/// What is registered for an emulator, `qemu-aarch64` or `qemu-arm`: the head of the ELF files of its processor, without
+/// their system's number, and programs or libraries alike. It is opened now (`F`), as the system does not have it.
+fn binfmt(emulator: &Path) -> Result<String> {
+    let (bits, machine) = match emulator.file_name().and_then(|name| name.to_str()) {
+        Some("qemu-aarch64") => ("02", "b7"),
+        Some("qemu-arm") => ("01", "28"),
+        _ => bail!("nobody has said what {} runs", emulator.display()),
+    };
+    let zeros = r"\x00".repeat(9);
+    let magic = format!(r"\x7fELF\x{bits}\x01\x01{zeros}\x02\x00\x{machine}\x00");
+    let mask = format!(r"{}\x00{}\xfe\xff\xff\xff", r"\xff".repeat(7), r"\xff".repeat(8));
+    Ok(format!(":fieldmark:M::{magic}:{mask}:{}:F", emulator.display()))
+}
+
 /// Where packages keep models, and where this one's is laid.
 const MODEL: &str = "var/lib/fieldmark/check.onnx";
 
 /// All packages in the folder, one after the other.
 ///
 /// # Errors
-/// No packages, no proot or debootstrap, or a package that does not install, start or leave.
+/// No packages, no debootstrap or namespaces, or a package that does not install, start or leave.
 pub fn check_packages(options: &Options) -> Result<()> {
     let entries = fs::read_dir(&options.dist)
         .with_context(|| format!("no packages in {}; make some: cargo xtask dist", options.dist.display()))?;
@@ -57,15 +81,13 @@ fn check(package: &Path, model: &Path) -> Result<()> {
     let installed = system.run(&["dpkg", "--install", "/package.deb"]);
     let started = installed.and_then(|()| {
         Act::REAL.copy(model, &system.root.join(MODEL))?;
-        system.run_alone(&["/usr/bin/fieldmark", "verify", &format!("/{MODEL}")])
+        system.run(&["/usr/bin/fieldmark", "verify", &format!("/{MODEL}")])
     });
     // Also after a failure: the system is used again.
     let removed = system.run(&["dpkg", "--purge", &name]);
     let is_model_kept = system.root.join(MODEL).exists();
     Act::REAL.remove_folder(&system.root.join("var/lib/fieldmark"))?;
-    for name in ["package.deb", "emulator"] {
-        let _ = fs::remove_file(system.root.join(name));
-    }
+    let _ = fs::remove_file(system.root.join("package.deb"));
     started?;
     removed?;
     ensure!(is_model_kept, "removing it took the user's model away");
@@ -77,9 +99,8 @@ fn check(package: &Path, model: &Path) -> Result<()> {
 /// A Debian 12 in a folder.
 struct System {
     root: PathBuf,
-    proot: PathBuf,
-    /// The emulator and its options; none for this machine's own architecture.
-    processor: Option<(PathBuf, [&'static str; 2])>,
+    /// The emulator and its processor; none for this machine's own architecture.
+    processor: Option<(PathBuf, &'static str)>,
 }
 
 impl System {
@@ -94,7 +115,7 @@ impl System {
         let choice = Choice { board: board.to_owned(), bits: Some(bits), ..Choice::default() };
         let processor = processor(choice.found()?.1)?;
         let whole = workspace()?.target.join("systems").join(architecture);
-        let system = System { root: whole.clone(), proot: found("proot")?, processor };
+        let system = System { root: whole.clone(), processor };
         if whole.exists() {
             return Ok(system);
         }
@@ -125,27 +146,21 @@ impl System {
         self.run(&words)
     }
 
-    /// A program of the system that starts no other. proot, for which it need not be so, knows nothing of the newest
-    /// system calls.
-    fn run_alone(&self, words: &[&str]) -> Result<()> {
-        let mut chroot = Command::new("chroot");
-        chroot.arg(&self.root);
-        if let Some((emulator, options)) = &self.processor {
-            Act::REAL.copy(emulator, &self.root.join("emulator"))?;
-            chroot.arg("/emulator").args(options);
-        }
-        run(chroot.args(words))
-    }
-
-    /// A program of the system, as its root.
+    /// A program of the system, as its root, with all that it starts.
     fn run(&self, words: &[&str]) -> Result<()> {
-        let mut proot = Command::new(&self.proot);
-        if let Some((emulator, options)) = &self.processor {
-            proot.arg("-q").arg(format!("{} {}", emulator.display(), options.join(" ")));
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "--mount", "sh", "-ec"]);
+        if let Some((emulator, cpu)) = &self.processor {
+            unshare.args([EMULATED, "sh"]).arg(binfmt(emulator)?).env("QEMU_CPU", cpu);
+        } else {
+            unshare.args([r#"exec chroot "$@""#, "sh"]);
         }
-        proot.arg("-r").arg(&self.root).args(["-0", "-w", "/"]).args(words);
-        proot.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("DEBIAN_FRONTEND", "noninteractive");
-        run(proot.env("LC_ALL", "C.UTF-8"))
+        unshare.arg(&self.root).args(words);
+        unshare.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("DEBIAN_FRONTEND", "noninteractive");
+        run(unshare.env("LC_ALL", "C.UTF-8")).context(
+            "programs of another processor are started through binfmt_misc of a namespace of its own: Linux 6.7 or later, \
+             and unshare of util-linux",
+        )
     }
 
     /// All files but dpkg's own notes.

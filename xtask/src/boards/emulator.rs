@@ -43,14 +43,14 @@ pub fn machine(variant: &Variant) -> Result<Machine> {
     Ok(Machine { words })
 }
 
-/// The emulator of `variant` and its options, for a program that starts others in a whole system; `None` where
+/// The emulator of `variant` and its processor, for a program that starts others in a whole system; `None` where
 /// this machine is one itself.
 ///
 /// # Errors
 /// As [`machine`].
-pub fn processor(variant: &Variant) -> Result<Option<(PathBuf, [&'static str; 2])>> {
+pub fn processor(variant: &Variant) -> Result<Option<(PathBuf, &'static str)>> {
     let Some(Emulator { program, cpu }) = variant.emulator else { return Ok(None) };
-    Ok(Some((emulator(program, &cache_folder("emulator")?)?, ["-cpu", cpu])))
+    Ok(Some((emulator(program, &cache_folder("emulator")?)?, cpu)))
 }
 
 impl Machine {
