@@ -103,7 +103,7 @@ const ARMV7: Variant = Variant {
     libc: OLDEST_GLIBC,
     gcc: Some("arm-linux-gnueabihf-gcc"),
     emulator: Some(Emulator { program: "qemu-arm", cpu: "cortex-a7" }),
-    budget: 10_000_000,
+    budget: 6_200_000,
 };
 
 const ARMV6: Variant = Variant {
@@ -112,11 +112,16 @@ const ARMV6: Variant = Variant {
     libc: Libc::Musl,
     gcc: None,
     emulator: Some(Emulator { program: "qemu-arm", cpu: "arm1176" }),
-    budget: 10_000_000,
+    budget: 8_200_000,
 };
 
-const AARCH64_STATIC: Variant =
-    Variant { triple: "aarch64-unknown-linux-musl", libc: Libc::Musl, gcc: None, ..aarch64("max") };
+const AARCH64_STATIC: Variant = Variant {
+    triple: "aarch64-unknown-linux-musl",
+    libc: Libc::Musl,
+    gcc: None,
+    budget: 7_100_000,
+    ..aarch64("max")
+};
 
 const X86_64: Variant = Variant {
     bits: 64,
@@ -124,7 +129,7 @@ const X86_64: Variant = Variant {
     libc: OLDEST_GLIBC,
     gcc: Some("x86_64-linux-gnu-gcc"),
     emulator: None,
-    budget: 12_000_000,
+    budget: 11_200_000,
 };
 
 /// All boards.
