@@ -35,6 +35,8 @@ struct Shared {
     /// The current job, alive while a claimed task of it is not done.
     work: UnsafeCell<Option<Work<'static>>>,
     asleep: Vec<AtomicBool>,
+    /// The processor that the caller was on when it woke a worker.
+    caller: AtomicUsize,
     panicked: AtomicBool,
     stop: AtomicBool,
 }
@@ -89,6 +91,7 @@ impl Shared {
                     thread::park();
                 }
                 asleep.store(false, SeqCst);
+                leave(self.caller.load(Relaxed));
                 idle = Instant::now();
             }
         }
@@ -107,6 +110,7 @@ impl Threads {
             done: AtomicUsize::new(0),
             work: UnsafeCell::new(None),
             asleep: (0..others).map(|_| AtomicBool::new(false)).collect(),
+            caller: AtomicUsize::new(usize::MAX),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
@@ -121,11 +125,41 @@ impl Threads {
 
     fn wake(&self) {
         for (asleep, worker) in self.shared.asleep.iter().zip(&self.workers) {
-            if asleep.swap(false, SeqCst) {
+            if asleep.load(Relaxed) && asleep.swap(false, SeqCst) {
+                self.shared.caller.store(processor(), Relaxed);
                 worker.thread().unpark();
             }
         }
     }
+}
+
+/// The processor that this thread is on; none that there is where the system does not say.
+fn processor() -> usize {
+    #[cfg(target_os = "linux")]
+    return rustix::thread::sched_getcpu();
+    #[cfg(not(target_os = "linux"))]
+    return usize::MAX;
+}
+
+/// Goes to another processor if this is the one: Linux may wake a worker where the caller is busy, and some virtual machines
+/// let the two take turns there for a whole run while another processor is idle.
+fn leave(processor: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+        if processor >= CpuSet::MAX_CPU || sched_getcpu() != processor {
+            return;
+        }
+        let Ok(all) = sched_getaffinity(None) else { return };
+        let mut others = all;
+        others.unset(processor);
+        if others.count() > 0 && sched_setaffinity(None, &others).is_ok() {
+            // From here on it may be anywhere again.
+            let _ = sched_setaffinity(None, &all);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = processor;
 }
 
 impl Team for Threads {
