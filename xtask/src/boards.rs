@@ -95,8 +95,8 @@ const fn aarch64(cpu: &'static str) -> Variant {
     }
 }
 
-/// For 32-bit Raspberry Pi OS: Thumb instructions, a quarter smaller, and NEON, which all cores of boards have. qemu's 32-bit emulator has none of the boards' own cores; the A7 is the least that has
-/// what they have: ARMv7, NEON, VFPv4.
+/// For 32-bit Raspberry Pi OS: Thumb instructions, a quarter smaller, and NEON, which all cores of boards have. qemu's
+/// 32-bit emulator has none of the boards' own cores; the A7 is the least that has what they have: ARMv7, NEON, VFPv4.
 const ARMV7: Variant = Variant {
     bits: 32,
     triple: "thumbv7neon-unknown-linux-gnueabihf",

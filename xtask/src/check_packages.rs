@@ -28,7 +28,10 @@ const EMULATED: &str = r#"
     line=$1 root=$2
     shift 2
     mkdir -p "$root.emulators"
-    mount -t binfmt_misc binfmt_misc "$root.emulators"
+    mount -t binfmt_misc binfmt_misc "$root.emulators" || {
+        echo "programs of another processor are started through binfmt_misc of a namespace: Linux 6.7 or later" >&2
+        exit 1
+    }
     printf %s "$line" > "$root.emulators/register"
     exec chroot "$root" "$@"
 "#;
@@ -157,10 +160,7 @@ impl System {
         }
         unshare.arg(&self.root).args(words);
         unshare.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("DEBIAN_FRONTEND", "noninteractive");
-        run(unshare.env("LC_ALL", "C.UTF-8")).context(
-            "programs of another processor are started through binfmt_misc of a namespace of its own: Linux 6.7 or later, \
-             and unshare of util-linux",
-        )
+        run(unshare.env("LC_ALL", "C.UTF-8"))
     }
 
     /// All files but dpkg's own notes.

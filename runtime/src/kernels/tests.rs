@@ -416,8 +416,17 @@ fn convolve_all(
     builder.convolve(value, last, residual)
 }
 
-/// The parts of a separable convolution that are there: with what expands, or projects, or both.
+/// Which parts a separable convolution has besides the depthwise one: what expands, what projects.
 const PARTS: [[bool; 2]; 3] = [[true, false], [false, true], [true, true]];
+
+/// Those parts, in order.
+fn parts<'a>(
+    [expand, depthwise, project]: &'a [Convolution<'a>; 3],
+    [expands, projects]: [bool; 2],
+) -> Vec<&'a Convolution<'a>> {
+    let parts = [expands.then_some(expand), Some(depthwise), projects.then_some(project)];
+    parts.into_iter().flatten().collect()
+}
 
 #[test]
 fn what_is_around_a_depthwise_convolution_is_the_same_in_one_step() {
@@ -425,10 +434,9 @@ fn what_is_around_a_depthwise_convolution_is_the_same_in_one_step() {
     let side = [60, 47];
     for isa in available() {
         for window in [(3, 1, 1), (3, 2, 0), (3, 2, 1), (5, 1, 2), (5, 2, 1)] {
-            let [expand, depthwise, project] = separable(&mut draw, 8, side, window);
+            let whole = separable(&mut draw, 8, side, window);
             for [expands, projects] in PARTS {
-                let parts = [expands.then_some(&expand), Some(&depthwise), projects.then_some(&project)];
-                let parts: Vec<_> = parts.into_iter().flatten().collect();
+                let parts = parts(&whole, [expands, projects]);
                 let channels = if expands { 8 } else { 72 };
                 let x = draw.floats(channels * side[0] * side[1]);
                 let halves = window.1 == 2;
@@ -436,7 +444,7 @@ fn what_is_around_a_depthwise_convolution_is_the_same_in_one_step() {
                 let (mut exact, mut size) = (Vec::new(), [channels, side[0], side[1]]);
                 let mut between = x.clone();
                 for part in &parts {
-                    let residual = (adds_input && std::ptr::eq(*part, &raw const project)).then_some(&x[..]);
+                    let residual = (adds_input && std::ptr::eq(*part, &raw const whole[2])).then_some(&x[..]);
                     exact = reference(&between, size, part, residual);
                     between = exact.iter().map(|value| *value as f32).collect();
                     size = [part.bias.len(), part.output[0], part.output[1]];

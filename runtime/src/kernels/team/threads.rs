@@ -125,7 +125,7 @@ impl Threads {
 
     fn wake(&self) {
         for (asleep, worker) in self.shared.asleep.iter().zip(&self.workers) {
-            if asleep.load(Relaxed) && asleep.swap(false, SeqCst) {
+            if asleep.swap(false, SeqCst) {
                 self.shared.caller.store(processor(), Relaxed);
                 worker.thread().unpark();
             }

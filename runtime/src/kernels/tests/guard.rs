@@ -146,10 +146,9 @@ fn winograds_tiles_stay_inside_of_their_buffers() {
 fn separable_convolutions_pools_sums_and_borders_stay_inside_of_their_buffers() {
     let mut draw = Draw(29);
     let side = [60, 47];
-    let [expand, depthwise, project] = separable(&mut draw, 8, side, (3, 1, 1));
+    let whole = separable(&mut draw, 8, side, (3, 1, 1));
     for [expands, projects] in PARTS {
-        let parts = [expands.then_some(&expand), Some(&depthwise), projects.then_some(&project)];
-        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        let parts = parts(&whole, [expands, projects]);
         let [channels, outputs] = [expands, projects].map(|is_narrow| if is_narrow { 8 } else { 72 });
         let x = draw.floats(channels * side[0] * side[1]);
         runs_at_edges(&[x], outputs * side[0] * side[1], |isa, storage, threads| {
