@@ -31,6 +31,7 @@
 //! | `engine` | loading and running models through tract |
 //! | `picture` | JPEG and PNG files, EXIF orientation, limits |
 //! | `cli` (default) | the program `fieldmark` |
+//! | `serve` (default) | its subcommand that answers over HTTP |
 //!
 //! # Shapes
 //!

@@ -9,6 +9,7 @@
 //! - `ops`: every differentiable operation is `PyTorch`'s, forward and backward.
 //! - `report`: a report is one file of its run, and the run stays a run.
 //! - `resume`: a killed run ends in the same bits; threads change nothing.
+//! - `serve`: over HTTP it answers as from the command line, and no request breaks it.
 //! - `stopped`: a full disk, an interrupt, a lost folder or too little memory ends a run in one clear line, and it goes on.
 //! - `stock_candle`: what candle gets wrong, and why `ops` exists; fails when an upgrade mends it.
 //! - `threads`: a training step gives the same bits on any number of threads.
@@ -35,6 +36,8 @@ mod mc_loss;
 mod ops;
 mod report;
 mod resume;
+#[cfg(unix)]
+mod serve;
 mod stock_candle;
 mod stopped;
 mod threads;

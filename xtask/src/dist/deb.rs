@@ -1,5 +1,5 @@
-//! Debian packages, by Debian's own `dpkg-deb`: a tree of files and one text. There is no script to run at installation,
-//! so cargo-deb would save nothing but that text, and guesses what a program for another processor depends on.
+//! Debian packages, by Debian's own `dpkg-deb`: a tree of files and one text. cargo-deb would save nothing but that text,
+//! and guesses what a program for another processor depends on.
 
 use std::fmt::Write;
 use std::fs;

@@ -31,6 +31,15 @@ const COMPLETIONS: [(&str, &str); 3] = [
 
 const README: &str = include_str!("README.txt");
 
+const UNIT: &str = include_str!("debian/fieldmark@.service");
+
+/// What dpkg starts, and when.
+const SCRIPTS: [(&str, &str); 3] = [
+    ("postinst", include_str!("debian/postinst")),
+    ("prerm", include_str!("debian/prerm")),
+    ("postrm", include_str!("debian/postrm")),
+];
+
 impl Contents<'_> {
     /// The folder that an archive unpacks to.
     ///
@@ -71,6 +80,12 @@ impl Contents<'_> {
         }
         for (made, place) in COMPLETIONS {
             plain(&read(&manual.join(made))?, &tree.join(place))?;
+        }
+        plain(UNIT, &tree.join("usr/lib/systemd/system/fieldmark@.service"))?;
+        for (name, script) in SCRIPTS {
+            let place = tree.join("DEBIAN").join(name);
+            plain(script, &place)?;
+            mode(&place, 0o755)?;
         }
         let models = tree.join("var/lib/fieldmark");
         fs::create_dir_all(&models).with_context(|| format!("cannot make {}", models.display()))

@@ -1,6 +1,8 @@
 //! What can be typed.
 
 use std::ffi::OsString;
+#[cfg(feature = "serve")]
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -39,6 +41,10 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Measure how long this machine takes, stage by stage
     Bench(BenchArgs),
+    /// Answer over HTTP: pictures in, records out
+    #[cfg(feature = "serve")]
+    #[command(after_help = PATHS)]
+    Serve(ServeArgs),
 }
 
 /// `predict`.
@@ -118,6 +124,48 @@ pub struct BenchArgs {
     /// How results are written
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
+}
+
+/// What `serve` answers.
+#[cfg(feature = "serve")]
+pub const PATHS: &str = "\
+What it answers:
+  POST /predict?top=K&cues=true  a picture's bytes: the record of `predict --format jsonl`
+  GET /model                     what the model is: the report of `inspect --format json`
+  GET /metrics                   counts and times, for Prometheus
+  GET /healthz                   the program is alive
+  GET /readyz                    a picture would be taken now, or 503
+
+    curl --data-binary @bird.jpg 'http://127.0.0.1:8080/predict?cues=true'
+
+SIGHUP loads the model file again; a file that is refused changes nothing. SIGTERM lets begun requests finish.";
+
+/// `serve`.
+#[cfg(feature = "serve")]
+#[derive(Args)]
+pub struct ServeArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// Address and port; other machines reach it at 0.0.0.0 or [::], which needs a token
+    #[arg(long, value_name = "IP:PORT", env = "FIELDMARK_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// File with the secret that requests must show as `Authorization: Bearer SECRET`
+    #[arg(long, value_name = "FILE", env = "FIELDMARK_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Pictures named at a time, and threads for parts of one [default: one a core]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    /// Pictures that may wait besides; more are answered with 503
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(..=1024))]
+    pub queue: u16,
+    /// Largest picture file, in MiB; larger ones are answered with 413
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = value_parser!(u16).range(1..=256))]
+    pub max_body: u16,
+    /// Seconds that a client may take to send a request's head, the picture, and to read the answer, each
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u16).range(1..=600))]
+    pub timeout: u16,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
 }
 
 /// How a network is computed.

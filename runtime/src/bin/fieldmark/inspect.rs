@@ -57,13 +57,20 @@ pub fn run(args: &InspectArgs) -> anyhow::Result<Exit> {
     }
     let model = args.model.display().to_string();
     let bytes = fs::metadata(&args.model).with_context(|| model.clone())?.len();
-    let report = report(model, bytes, &engine);
     let report = match args.format {
-        ReportFormat::Text => text(&report),
-        ReportFormat::Json => serde_json::to_string_pretty(&report)? + "\n",
+        ReportFormat::Text => text(&report(model, bytes, &engine)),
+        ReportFormat::Json => json(model, bytes, &engine)?,
     };
     io::stdout().write_all(report.as_bytes()).context("results cannot be written")?;
     Ok(Exit::Done)
+}
+
+/// The report as JSON, of a model of so many bytes that is called `model`.
+///
+/// # Errors
+/// None that is known.
+pub fn json(model: String, bytes: u64, engine: &Engine) -> serde_json::Result<String> {
+    Ok(serde_json::to_string_pretty(&report(model, bytes, engine))? + "\n")
 }
 
 fn report(model: String, bytes: u64, engine: &Engine) -> Report<'_> {

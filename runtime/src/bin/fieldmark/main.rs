@@ -11,6 +11,8 @@ mod overlay;
 mod predict;
 mod read;
 mod record;
+#[cfg(feature = "serve")]
+mod serve;
 mod text;
 mod verify;
 
@@ -65,6 +67,8 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args),
     }
 }
 

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
+use fieldmark::Frame;
 use fieldmark::engine::{Engine, Prediction, cores};
 use fieldmark::file::write_whole;
 use fieldmark::raw::raw_bytes;
@@ -136,12 +137,9 @@ fn outcomes(engine: &Engine, jobs: &[Job], args: &PredictArgs) -> Vec<anyhow::Re
 fn predict(engine: &Engine, job: &Job, args: &PredictArgs) -> anyhow::Result<Record> {
     let start = Instant::now();
     let bytes = read(&job.input)?;
-    let frame = decode(&bytes, Some(engine.description().input))?;
-    let decoded = 1000.0 * start.elapsed().as_secs_f64();
     let (top, cues) = (args.top as usize, args.cues || job.overlay.is_some());
     // The overlay names the runner-up, whether or not the record does.
-    let mut prediction = engine.predict(&frame, top.max(2), cues)?;
-    prediction.ms.decode = decoded;
+    let (frame, prediction) = predicted(engine, &bytes, start, top.max(2), cues)?;
     if let Some(path) = &job.overlay {
         let whole =
             if frame.scale() == 1 { Cow::Borrowed(&frame) } else { Cow::Owned(decode(&bytes, None)?) };
@@ -152,6 +150,24 @@ fn predict(engine: &Engine, job: &Job, args: &PredictArgs) -> anyhow::Result<Rec
         write_maps(path, &prediction, args)?;
     }
     Ok(record(job.input.name(), &frame, prediction, top, cues))
+}
+
+/// What a picture's bytes show, that were asked for at `start`.
+///
+/// # Errors
+/// [`ReadError`] and [`fieldmark::engine::RunError`].
+pub fn predicted(
+    engine: &Engine,
+    bytes: &[u8],
+    start: Instant,
+    top: usize,
+    cues: bool,
+) -> anyhow::Result<(Frame, Prediction)> {
+    let frame = decode(bytes, Some(engine.description().input))?;
+    let decode = 1000.0 * start.elapsed().as_secs_f64();
+    let mut prediction = engine.predict(&frame, top, cues)?;
+    prediction.ms.decode = decode;
+    Ok((frame, prediction))
 }
 
 fn write_maps(path: &Path, prediction: &Prediction, args: &PredictArgs) -> anyhow::Result<()> {

@@ -58,7 +58,11 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn check(report: &SelfTestReport) -> Result<(), SelfTestError> {
+/// Whether answers can be trusted.
+///
+/// # Errors
+/// [`SelfTestError::None`] and [`SelfTestError::Failed`].
+pub fn check(report: &SelfTestReport) -> Result<(), SelfTestError> {
     let all = report.cases.len();
     match report.cases.iter().filter(|case| !case.passed()).count() {
         _ if all == 0 => Err(SelfTestError::None),
