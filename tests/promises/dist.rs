@@ -50,6 +50,10 @@ fn what_is_packed_can_be_unpacked_run_and_read() {
     let version = concat!("fieldmark ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(said(&system, "usr/bin/fieldmark", &["--version"]), version);
     assert!(system.join("var/lib/fieldmark").is_dir());
+    let unit = fs::read_to_string(system.join("usr/lib/systemd/system/fieldmark@.service")).unwrap();
+    assert!(unit.contains("\nExecStart=/usr/bin/fieldmark serve /var/lib/fieldmark/%i.onnx\n"), "{unit}");
+    let scripts = said(&out, "dpkg-deb", &["--info", PACKAGE]);
+    assert!(["postinst", "postrm", "prerm"].iter().all(|script| scripts.contains(script)), "{scripts}");
     let page =
         said(&system, "gzip", &["--decompress", "--stdout", "usr/share/man/man1/fieldmark-predict.1.gz"]);
     assert!(page.contains("Likeliest classes to name") && page.contains(r"\-\-cues"), "{page}");

@@ -27,14 +27,13 @@ const RUSTFLAGS: &str = "-C target-cpu=x86-64-v3";
 
 /// Packages that no training step runs through, made small instead of fast: the board's engine, which only checks
 /// exports here, and products of kinds of numbers that nothing is trained in.
-const SMALL: [&str; 15] = [
+const SMALL: [&str; 14] = [
     "gemm-c32",
     "gemm-c64",
     "gemm-f16",
     "ndarray",
     "prost",
     "regex-automata",
-    "rustfft",
     "tract-core",
     "tract-data",
     "tract-extra",

@@ -121,7 +121,7 @@ fn serve(system: &System) -> Result<()> {
 
 /// Asks the service.
 fn answers_as(system: &System, predicted: &str) -> Result<bool> {
-    let ask = "exec 2>/dev/null 3<>/dev/tcp/127.0.0.1/8080; cat /tmp/request >&3; cat <&3";
+    let ask = "{ exec 3<>/dev/tcp/127.0.0.1/8080; cat /tmp/request >&3; cat <&3; } 2>/dev/null";
     let answer = system.output(&["bash", "-c", ask])?;
     ensure!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "the service answered {answer:?}");
     Ok(result(&answer) == result(predicted))

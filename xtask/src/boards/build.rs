@@ -32,9 +32,13 @@ impl Profile {
 }
 
 /// What only the small program is compiled with. It does not unwind, so neither our code makes tables for that nor does the
-/// program keep those of Rust's own library. Linkers run in the workspace's root.
-const SMALL: [&str; 2] =
-    ["-C force-unwind-tables=no", "-C link-arg=-Wl,--script=xtask/src/boards/no_unwinding.ld"];
+/// program keep those of Rust's own library. On aarch64, LLVM makes functions of what is the same in many, and looks twice
+/// more whether that has made more the same. Linkers run in the workspace's root.
+const SMALL: [&str; 3] = [
+    "-C force-unwind-tables=no",
+    "-C llvm-args=-machine-outliner-reruns=2",
+    "-C link-arg=-Wl,--script=xtask/src/boards/no_unwinding.ld",
+];
 
 /// All that compiling for a board takes.
 pub struct Cross {

@@ -76,10 +76,16 @@ impl Drop for System {
     fn drop(&mut self) {
         let _ = self.unshare.kill();
         let _ = self.unshare.wait();
-        // Groups are folders whose files cannot be removed and need not be.
-        let mut find = Command::new("find");
-        find.arg(&self.group).args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
-        let _ = find.stderr(Stdio::null()).status();
+        // Groups are folders whose files cannot be removed and need not be; they go once the last process has gone.
+        for _ in 0..50 {
+            let mut find = Command::new("find");
+            find.arg(&self.group).args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
+            let _ = find.stderr(Stdio::null()).status();
+            if !self.group.exists() {
+                break;
+            }
+            sleep(Duration::from_millis(100));
+        }
     }
 }
 
@@ -208,7 +214,7 @@ impl System {
     pub fn files(&self) -> Result<Vec<OsString>> {
         let mut find = Command::new("find");
         find.current_dir(&self.root).arg(".");
-        for notes in ["./var/lib/dpkg", "./var/lib/systemd", "./var/log", "./var/tmp"] {
+        for notes in ["./etc/.pwd.lock", "./var/lib/dpkg", "./var/lib/systemd", "./var/log", "./var/tmp"] {
             find.args(["-path", notes, "-prune", "-o"]);
         }
         Ok(output(find.arg("-print"))?.lines().map(OsString::from).collect())
