@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use serde_json::Value;
 
 use crate::process::{Act, output, workspace};
 use system::System;
@@ -28,6 +29,9 @@ pub struct Options {
 
 /// Where packages keep models, and where this one's is laid.
 const MODEL: &str = "var/lib/fieldmark/check.onnx";
+
+/// Where the package is laid.
+const PACKAGE: &str = "/package.deb";
 
 const SERVICE: &str = "fieldmark@check.service";
 
@@ -61,8 +65,9 @@ fn check(package: &Path, model: &Path) -> Result<()> {
     let system = System::start(&field("Architecture")?)?;
     let name = field("Package")?;
     let before = system.files()?;
-    Act::REAL.copy(package, &system.root.join("package.deb"))?;
-    let installed = system.run(&["dpkg", "--install", "/package.deb"]);
+    let laid = system.root.join(PACKAGE.trim_start_matches('/'));
+    Act::REAL.copy(package, &laid)?;
+    let installed = system.run(&["dpkg", "--install", PACKAGE]);
     let used = installed.and_then(|()| {
         Act::REAL.copy(model, &system.root.join(MODEL))?;
         system.run(&["fieldmark", "verify", &format!("/{MODEL}")])?;
@@ -72,63 +77,74 @@ fn check(package: &Path, model: &Path) -> Result<()> {
     let removed = system.run(&["dpkg", "--purge", &name]);
     let is_model_kept = system.root.join(MODEL).exists();
     Act::REAL.remove_folder(&system.root.join("var/lib/fieldmark"))?;
-    let _ = fs::remove_file(system.root.join("package.deb"));
+    let _ = fs::remove_file(laid);
     used?;
     removed?;
     ensure!(is_model_kept, "removing it took the user's model away");
-    ensure!(
-        system.run(&["systemctl", "is-active", "--quiet", SERVICE]).is_err(),
-        "it serves though it was removed"
-    );
+    let state = system.output(&["systemctl", "show", "--property=ActiveState", "--value", SERVICE])?;
+    ensure!(state == "inactive\n", "it is {} though it was removed", state.trim());
     let left: Vec<_> = system.files()?.into_iter().filter(|file| !before.contains(file)).collect();
     ensure!(left.is_empty(), "it left {left:?} behind");
     Ok(())
 }
 
-/// The service starts, answers as the program does, loads its model again, and comes back when it is killed.
+/// The service starts, answers as the program does, loads its model again, and comes back when it is killed or upgraded.
 fn serve(system: &System) -> Result<()> {
     let picture = workspace()?.root.join(PICTURE);
     let bytes = fs::read(&picture).with_context(|| format!("cannot read {}", picture.display()))?;
     let length = bytes.len();
     let head = format!("POST /predict?cues=true HTTP/1.1\r\nHost: check\r\nContent-Length: {length}\r\n\r\n");
     system.write("tmp/request", [head.as_bytes(), &bytes].concat())?;
+    system.write("tmp/metrics", "GET /metrics HTTP/1.1\r\nHost: check\r\n\r\n")?;
     system.write("tmp/picture", &bytes)?;
     let model = format!("/{MODEL}");
     let predict = ["fieldmark", "predict", &model, "/tmp/picture", "--cues", "--format", "jsonl"];
-    let predicted = system.output(&predict)?;
+    let predicted = result(&system.output(&predict)?)?;
+    let is_answered = || Ok(result(&ask(system, "/tmp/request")?)? == predicted);
     let started = system.run(&["systemctl", "enable", "--now", SERVICE]);
     if started.is_err() {
         let _ = system.run(&["journalctl", "--no-pager", "--unit", SERVICE]);
     }
     started?;
-    ensure!(answers_as(system, &predicted)?, "the service has another answer than the program");
+    ensure!(is_answered()?, "the service has another answer than the program");
     system.run(&["systemctl", "reload", SERVICE])?;
-    ensure!(
-        answers_as(system, &predicted)?,
-        "the service has another answer after it was told to load its model again"
-    );
+    let loaded = "fieldmark_reloads_total{outcome=\"loaded\"} 1\n";
+    wait("the service did not load its model again", || Ok(ask(system, "/tmp/metrics")?.contains(loaded)))?;
     system.run(&["systemctl", "kill", "--signal=KILL", SERVICE])?;
-    let killed = Instant::now();
-    while !answers_as(system, &predicted).unwrap_or(false) {
-        ensure!(
-            killed.elapsed() < Duration::from_mins(2),
-            "the service did not come back after it was killed"
-        );
+    wait("the service did not come back when it was killed", is_answered)?;
+    let main_process = || system.output(&["systemctl", "show", "--property=MainPID", SERVICE]);
+    let before = main_process()?;
+    system.run(&["dpkg", "--install", PACKAGE])?;
+    ensure!(
+        main_process()? != before,
+        "the service goes on with the old program after a new one was installed"
+    );
+    wait("the service did not come back after a new program was installed", is_answered)
+}
+
+/// Tries until something is so; else says that it is not.
+fn wait(not: &'static str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while !is_so().unwrap_or(false) {
+        ensure!(start.elapsed() < Duration::from_mins(2), not);
         sleep(Duration::from_secs(1));
     }
     Ok(())
 }
 
-/// Asks the service.
-fn answers_as(system: &System, predicted: &str) -> Result<bool> {
-    let ask = "{ exec 3<>/dev/tcp/127.0.0.1/8080; cat /tmp/request >&3; cat <&3; } 2>/dev/null";
-    let answer = system.output(&["bash", "-c", ask])?;
-    ensure!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "the service answered {answer:?}");
-    Ok(result(&answer) == result(predicted))
+/// What the service answers to the request in a file.
+fn ask(system: &System, request: &str) -> Result<String> {
+    let ask = "{ exec 3<>/dev/tcp/127.0.0.1/8080; cat $0 >&3; cat <&3; } 2>/dev/null";
+    let answer = system.output(&["bash", "-c", ask, request])?;
+    let content = answer.strip_prefix("HTTP/1.1 200 OK\r\n").and_then(|rest| rest.split_once("\r\n\r\n"));
+    Ok(content.with_context(|| format!("the service answered {answer:?}"))?.1.to_owned())
 }
 
 /// A record without the input's name and the times.
-fn result(text: &str) -> Option<&str> {
-    let record = &text[text.find("\"width\"")?..];
-    record.get(..record.rfind("\"ms\"")?)
+fn result(record: &str) -> Result<Value> {
+    let mut record: Value = serde_json::from_str(record).with_context(|| format!("no record: {record}"))?;
+    for differs in ["input", "ms"] {
+        record[differs] = Value::Null;
+    }
+    Ok(record)
 }

@@ -1,7 +1,7 @@
 //! What can be typed.
 
 use std::ffi::OsString;
-#[cfg(feature = "serve")]
+#[cfg(all(feature = "serve", unix))]
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ pub enum Command {
     /// Measure how long this machine takes, stage by stage
     Bench(BenchArgs),
     /// Answer over HTTP: pictures in, records out
-    #[cfg(feature = "serve")]
+    #[cfg(all(feature = "serve", unix))]
     #[command(after_help = PATHS)]
     Serve(ServeArgs),
 }
@@ -127,21 +127,21 @@ pub struct BenchArgs {
 }
 
 /// What `serve` answers.
-#[cfg(feature = "serve")]
+#[cfg(all(feature = "serve", unix))]
 pub const PATHS: &str = "\
 What it answers:
   POST /predict?top=K&cues=true  a picture's bytes: the record of `predict --format jsonl`
   GET /model                     what the model is: the report of `inspect --format json`
   GET /metrics                   counts and times, for Prometheus
   GET /healthz                   the program is alive
-  GET /readyz                    a picture would be taken now, or 503
+  GET /readyz                    a picture would be taken now; else 503
 
     curl --data-binary @bird.jpg 'http://127.0.0.1:8080/predict?cues=true'
 
 SIGHUP loads the model file again; a file that is refused changes nothing. SIGTERM lets begun requests finish.";
 
 /// `serve`.
-#[cfg(feature = "serve")]
+#[cfg(all(feature = "serve", unix))]
 #[derive(Args)]
 pub struct ServeArgs {
     /// Model file
@@ -161,6 +161,9 @@ pub struct ServeArgs {
     /// Largest picture file, in MiB; larger ones are answered with 413
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = value_parser!(u16).range(1..=256))]
     pub max_body: u16,
+    /// Largest picture, in millions of pixels; larger ones are answered with 413. A PNG may take 12 bytes of memory for each
+    #[arg(long, value_name = "MP", default_value_t = 24, value_parser = value_parser!(u16).range(1..=64))]
+    pub max_pixels: u16,
     /// Seconds that a client may take to send a request's head, the picture, and to read the answer, each
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u16).range(1..=600))]
     pub timeout: u16,

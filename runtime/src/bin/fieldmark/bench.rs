@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use fieldmark::engine::{Engine, Stages, instruction_set, read_model};
 use fieldmark::model::hexadecimal;
+use fieldmark::picture::Limits;
 use fieldmark::{Frame, pattern};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -151,7 +152,8 @@ impl Source {
         let began = Instant::now();
         let frame = match self {
             Source::File(input) => {
-                let frame = read(input).and_then(|bytes| decode(&bytes, Some(engine.description().input)));
+                let frame = read(input)
+                    .and_then(|bytes| decode(&bytes, &Limits::default(), Some(engine.description().input)));
                 Cow::Owned(frame.with_context(|| input.name())?)
             }
             Source::Drawn(frame) => Cow::Borrowed(frame),

@@ -68,7 +68,7 @@ pub fn run(args: &InspectArgs) -> anyhow::Result<Exit> {
 /// The report as JSON, of a model of so many bytes that is called `model`.
 ///
 /// # Errors
-/// None that is known.
+/// That JSON has no words for it.
 pub fn json(model: String, bytes: u64, engine: &Engine) -> serde_json::Result<String> {
     Ok(serde_json::to_string_pretty(&report(model, bytes, engine))? + "\n")
 }

@@ -11,7 +11,7 @@ mod overlay;
 mod predict;
 mod read;
 mod record;
-#[cfg(feature = "serve")]
+#[cfg(all(feature = "serve", unix))]
 mod serve;
 mod text;
 mod verify;
@@ -67,7 +67,7 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
-        #[cfg(feature = "serve")]
+        #[cfg(all(feature = "serve", unix))]
         Command::Serve(args) => serve::run(args),
     }
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow};
 use fieldmark::Frame;
 use fieldmark::engine::{Engine, Prediction, cores};
 use fieldmark::file::write_whole;
+use fieldmark::picture::Limits;
 use fieldmark::raw::raw_bytes;
 
 use crate::args::{PredictArgs, RecordFormat, UsageError, load};
@@ -139,10 +140,14 @@ fn predict(engine: &Engine, job: &Job, args: &PredictArgs) -> anyhow::Result<Rec
     let bytes = read(&job.input)?;
     let (top, cues) = (args.top as usize, args.cues || job.overlay.is_some());
     // The overlay names the runner-up, whether or not the record does.
-    let (frame, prediction) = predicted(engine, &bytes, start, top.max(2), cues)?;
+    let limits = Limits::default();
+    let (frame, prediction) = predicted(engine, &bytes, &limits, start, top.max(2), cues)?;
     if let Some(path) = &job.overlay {
-        let whole =
-            if frame.scale() == 1 { Cow::Borrowed(&frame) } else { Cow::Owned(decode(&bytes, None)?) };
+        let whole = if frame.scale() == 1 {
+            Cow::Borrowed(&frame)
+        } else {
+            Cow::Owned(decode(&bytes, &limits, None)?)
+        };
         let png = overlay_png(&whole, &prediction, engine.description())?;
         write(path, &png, "overlay")?;
     }
@@ -159,11 +164,12 @@ fn predict(engine: &Engine, job: &Job, args: &PredictArgs) -> anyhow::Result<Rec
 pub fn predicted(
     engine: &Engine,
     bytes: &[u8],
+    limits: &Limits,
     start: Instant,
     top: usize,
     cues: bool,
 ) -> anyhow::Result<(Frame, Prediction)> {
-    let frame = decode(bytes, Some(engine.description().input))?;
+    let frame = decode(bytes, limits, Some(engine.description().input))?;
     let decode = 1000.0 * start.elapsed().as_secs_f64();
     let mut prediction = engine.predict(&frame, top, cues)?;
     prediction.ms.decode = decode;

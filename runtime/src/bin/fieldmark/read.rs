@@ -68,12 +68,11 @@ pub fn read(input: &Input) -> Result<Vec<u8>, ReadError> {
 ///
 /// # Errors
 /// [`ReadError`]: everything but a whole picture within the limits.
-pub fn decode(bytes: &[u8], to: Option<model::Input>) -> Result<Frame, ReadError> {
-    let limits = Limits::default();
+pub fn decode(bytes: &[u8], limits: &Limits, to: Option<model::Input>) -> Result<Frame, ReadError> {
     match to {
         _ if bytes.starts_with(&raw::MAGIC) => raw_frame(bytes),
-        None => Ok(decode_picture(bytes, &limits)?),
-        Some(to) => Ok(decode_picture_for(bytes, &limits, to)?),
+        None => Ok(decode_picture(bytes, limits)?),
+        Some(to) => Ok(decode_picture_for(bytes, limits, to)?),
     }
 }
 
@@ -104,13 +103,13 @@ mod tests {
     }
 
     fn refusal(bytes: &[u8]) -> String {
-        decode(bytes, None).unwrap_err().to_string()
+        decode(bytes, &Limits::default(), None).unwrap_err().to_string()
     }
 
     #[test]
     fn a_raw_tensor_of_three_planes_is_a_frame() {
         let planes = array![[[1.0, 2.0]], [[3.0, 4.0]], [[5.0, 255.0]]];
-        let frame = decode(&raw(&planes), None).unwrap();
+        let frame = decode(&raw(&planes), &Limits::default(), None).unwrap();
         assert_eq!(frame, Frame::new(2, 1, vec![1, 3, 5, 2, 4, 255]).unwrap());
     }
 

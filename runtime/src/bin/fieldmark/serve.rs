@@ -15,17 +15,19 @@ use std::net::SocketAddr;
 use std::panic::{self, PanicHookInfo};
 use std::process;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use fieldmark::engine::cores;
+use fieldmark::picture::Limits;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sd_notify::NotifyState;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{interval, sleep};
 
 use crate::args::{ServeArgs, UsageError};
@@ -35,8 +37,8 @@ use metrics::Metrics;
 use model::Model;
 use token::Token;
 
-/// Connections at a time; others wait in the system's queue. More than places for pictures, so that a full house still
-/// says so, and how it is.
+/// Connections besides those that have a place for a picture, so that a full house still says so, and how it is. Others wait in
+/// the system's queue.
 const CONNECTIONS: usize = 64;
 
 /// Bytes of a request's head.
@@ -48,11 +50,11 @@ struct Service {
     token: Option<Token>,
     /// For pictures that are sent, wait, or are being named.
     places: Arc<Semaphore>,
-    /// Of these.
+    /// How many of these there are.
     all_places: usize,
-    /// Bytes of a picture.
-    max_body: usize,
-    /// For each thing that a client has to do.
+    /// Bytes and pixels of a picture.
+    limits: Limits,
+    /// Time for each thing that a client has to do.
     limit: Duration,
     metrics: Metrics,
 }
@@ -64,28 +66,14 @@ struct Service {
 pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     let token = args.token_file.as_deref().map(Token::read).transpose()?;
     check_usage(args.listen, token.is_some())?;
-    let listener = std::net::TcpListener::bind(args.listen)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))?;
     let threads = args.threads.map_or_else(cores, usize::from);
-    let all_places = threads + usize::from(args.queue);
-    let service = Service {
-        model: Model::load(args)?,
-        token,
-        places: Arc::new(Semaphore::new(all_places)),
-        all_places,
-        max_body: usize::from(args.max_body) << 20,
-        limit: Duration::from_secs(args.timeout.into()),
-        metrics: Metrics::default(),
-    };
-    if cfg!(panic = "abort") {
-        panic::set_hook(Box::new(end));
-    }
-    // One more, so that loading a model again takes no picture's thread.
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(threads + 1).build();
-    runtime.context("the system gives no event queue")?.block_on(serve(listener, Arc::new(service)))?;
-    Ok(Exit::Done)
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(threads).build();
+    let runtime = runtime.context("the system gives no event queue")?;
+    let outcome = runtime.block_on(serve(args, token, threads));
+    // Pictures of clients that have gone may still be worked on.
+    runtime.shutdown_background();
+    outcome.map(|()| Exit::Done)
 }
 
 fn check_usage(listen: SocketAddr, has_token: bool) -> Result<(), UsageError> {
@@ -106,31 +94,55 @@ fn end(panic: &PanicHookInfo) {
     process::exit(Exit::SomeFailed as i32);
 }
 
-async fn serve(listener: std::net::TcpListener, service: Arc<Service>) -> anyhow::Result<()> {
-    let listener = TcpListener::from_std(listener).context("the system does not wait for connections")?;
-    let signals = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-    let [hangup, terminate, interrupt] = signals;
-    let (mut hangup, mut terminate, mut interrupt) = (hangup?, terminate?, interrupt?);
+async fn serve(args: &ServeArgs, token: Option<Token>, threads: usize) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let socket = if args.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    let refused = || format!("cannot listen on {}; choose another address with --listen", args.listen);
+    socket.bind(args.listen).with_context(refused)?;
+    let all_places = threads + usize::from(args.queue);
+    let service = Arc::new(Service {
+        model: Model::load(args)?,
+        token,
+        places: Arc::new(Semaphore::new(all_places)),
+        all_places,
+        limits: Limits {
+            pixels: u64::from(args.max_pixels) * 1_000_000,
+            bytes: u64::from(args.max_body) << 20,
+        },
+        limit: Duration::from_secs(args.timeout.into()),
+        metrics: Metrics::default(),
+    });
+    if cfg!(panic = "abort") {
+        panic::set_hook(Box::new(end));
+    }
+    // Until here they end a program that has begun nothing.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener = socket.listen(128).with_context(refused)?;
     tell("note", &format!("listening on http://{}", listener.local_addr()?));
     notify(&[NotifyState::Ready]);
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let all_connections = all_places + CONNECTIONS;
+    let connections = Arc::new(Semaphore::new(all_connections));
     let accepting = tokio::spawn(accept(listener, Arc::clone(&connections), Arc::clone(&service)));
-    if let Some(period) = sd_notify::watchdog_enabled() {
-        tokio::spawn(report_life(period / 2, Arc::clone(&service)));
+    if let Some(limit) = sd_notify::watchdog_enabled() {
+        tokio::spawn(report_life((limit / 4).max(Duration::from_millis(1)), Arc::clone(&service)));
     }
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&service).await,
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            reload(&service).await;
         }
+    });
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
     notify(&[NotifyState::Stopping]);
     accepting.abort();
     tell("note", "stopping; begun requests are finished first");
     // All permits are here once all connections are closed. A second signal ends it at once.
     tokio::select! {
-        _ = connections.acquire_many(CONNECTIONS as u32) => {}
+        _ = connections.acquire_many(all_connections as u32) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -147,25 +159,27 @@ fn notify(states: &[NotifyState]) {
 /// Tells systemd's watchdog that pictures get done, or that none is there to be done.
 async fn report_life(period: Duration, service: Arc<Service>) {
     let mut ticks = interval(period);
-    let mut before = None;
+    let mut before = 0;
     loop {
         ticks.tick().await;
-        let done = Some(service.metrics.done());
-        if service.places.available_permits() == service.all_places || done != before {
+        let [begun, done] = service.metrics.progress();
+        if begun == done || done != before {
             notify(&[NotifyState::Watchdog]);
         }
         before = done;
     }
 }
 
-/// Loads the model file again. One that is refused is said, and changes nothing.
+/// Loads the model file again, in a thread of its own. One that is refused is said, and changes nothing.
 async fn reload(service: &Arc<Service>) {
     notify(
         &NotifyState::monotonic_usec_now().map_or_else(|_| vec![], |now| vec![NotifyState::Reloading, now]),
     );
+    let (tell_outcome, outcome) = oneshot::channel();
     let worker = Arc::clone(service);
-    let outcome = tokio::task::spawn_blocking(move || worker.model.reload()).await;
-    let outcome = outcome.unwrap_or_else(|error| Err(error.into()));
+    // Without a thread nothing is sent.
+    let _ = thread::Builder::new().spawn(move || tell_outcome.send(worker.model.reload()));
+    let outcome = outcome.await.unwrap_or_else(|_| Err(anyhow!("loading the model again broke off")));
     service.metrics.count_reload(outcome.is_ok());
     match outcome {
         Ok(()) => tell("note", "the model was loaded again"),
@@ -200,7 +214,7 @@ fn is_clients(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
-/// One request, one answer.
+/// One request, one answer, also to a client that has closed its side after the request.
 async fn converse(stream: TcpStream, service: Arc<Service>) {
     let limit = service.limit;
     let answered = Arc::new(Notify::new());
@@ -214,7 +228,8 @@ async fn converse(stream: TcpStream, service: Arc<Service>) {
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limit).keep_alive(false).max_buf_size(HEAD);
+    http.timer(TokioTimer::new()).header_read_timeout(limit).keep_alive(false).half_close(true);
+    http.max_buf_size(HEAD);
     let connection = http.serve_connection(TokioIo::new(stream), respond);
     let unread = async {
         answered.notified().await;

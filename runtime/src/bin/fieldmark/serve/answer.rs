@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::anyhow;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -61,7 +61,7 @@ pub async fn answer(service: &Arc<Service>, request: Request<Incoming>) -> Respo
     let is_sending = !head.headers.contains_key(EXPECT);
     if outcome.as_ref().is_err_and(|refusal| is_sending && refusal.status != StatusCode::REQUEST_TIMEOUT) {
         // A client that is not listened to would find the connection broken, and not read why.
-        let _ = timeout(service.limit, drain(&mut body, 4 * service.max_body)).await;
+        let _ = timeout(service.limit, drain(&mut body, 4 * service.limits.bytes)).await;
     }
     let (status, kind, content) = match &outcome {
         Ok((kind, content)) => (StatusCode::OK, *kind, content.clone()),
@@ -88,10 +88,10 @@ pub async fn answer(service: &Arc<Service>, request: Request<Incoming>) -> Respo
 }
 
 /// Reads what is left of a body, up to some bytes, and forgets it.
-async fn drain(body: &mut Incoming, mut most: usize) {
+async fn drain(body: &mut Incoming, mut most: u64) {
     while let Some(Ok(frame)) = body.frame().await {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
-        let Some(rest) = most.checked_sub(bytes) else { return };
+        let Some(rest) = most.checked_sub(bytes as u64) else { return };
         most = rest;
     }
 }
@@ -161,6 +161,7 @@ async fn predict(service: &Arc<Service>, head: &Parts, body: &mut Incoming) -> R
     let place = Arc::clone(&service.places).try_acquire_owned().map_err(|_| full(service))?;
     let picture = received(service, body).await?;
     let worker = Arc::clone(service);
+    service.metrics.count_begun();
     let named = tokio::task::spawn_blocking(move || named(&worker, &picture, question, place)).await;
     let named = named
         .unwrap_or_else(|_| Err(anyhow!("a picture broke the program; please report it with the picture")));
@@ -173,32 +174,41 @@ async fn predict(service: &Arc<Service>, head: &Parts, body: &mut Incoming) -> R
 }
 
 /// All of a body, within its limits.
-async fn received(service: &Service, body: &mut Incoming) -> Result<Bytes, Refusal> {
-    let Service { max_body, limit, .. } = *service;
+async fn received(service: &Service, body: &mut Incoming) -> Result<Vec<u8>, Refusal> {
+    let most = service.limits.bytes;
     let too_large = || {
-        let mib = max_body >> 20;
+        let mib = most >> 20;
         let message = format!(
             "is larger than {mib} MiB; send it smaller, or start the program with a larger --max-body"
         );
         refusal(StatusCode::PAYLOAD_TOO_LARGE, message)
     };
-    if body.size_hint().lower() > max_body as u64 {
+    if body.size_hint().lower() > most {
         return Err(too_large());
     }
-    match timeout(limit, Limited::new(body, max_body).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => {
-            Err(refusal(StatusCode::BAD_REQUEST, format!("the request ended early ({error}); send it again")))
+    let receive = async {
+        // One buffer: a client chooses how small the pieces are.
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                refusal(StatusCode::BAD_REQUEST, format!("the request ended early ({error}); send it again"))
+            })?;
+            let piece = frame.data_ref().map_or(&[][..], |piece| piece);
+            if (bytes.len() + piece.len()) as u64 > most {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(piece);
         }
-        Err(_) => {
-            let seconds = limit.as_secs();
-            let message = format!(
-                "the picture took more than {seconds} s to arrive; send it smaller, or start the program with a larger --timeout"
-            );
-            Err(refusal(StatusCode::REQUEST_TIMEOUT, message))
-        }
-    }
+        Ok(bytes)
+    };
+    timeout(service.limit, receive).await.unwrap_or_else(|_| {
+        let seconds = service.limit.as_secs();
+        let message = format!(
+            "the picture took more than {seconds} s to arrive; send it smaller, or start the program with a larger \
+             --timeout"
+        );
+        Err(refusal(StatusCode::REQUEST_TIMEOUT, message))
+    })
 }
 
 /// The work of a thread: the record, as a line of JSON. The place is free when it is done, whether or not the client waits.
@@ -211,7 +221,7 @@ fn named(
     let _counted = Counted(service, place);
     let loaded = service.model.current();
     let Question { top, cues } = question;
-    let (frame, prediction) = predicted(&loaded.engine, picture, Instant::now(), top, cues)?;
+    let (frame, prediction) = predicted(&loaded.engine, picture, &service.limits, Instant::now(), top, cues)?;
     service.metrics.count_picture(&prediction);
     let record = record(Input::Stdin.name(), &frame, prediction, top, cues);
     Ok(serde_json::to_string(&record)? + "\n")
@@ -238,11 +248,10 @@ fn question(query: &str) -> Result<Question, String> {
                     .filter(|&top| top > 0)
                     .ok_or_else(|| format!("top is {top:?}, expected a whole number from 1 on"))?;
             }
-            None if pair == "cues" => question.cues = true,
-            Some(("cues", cues @ ("true" | "false" | "1" | "0"))) => {
-                question.cues = matches!(cues, "true" | "1");
+            Some(("cues", cues)) => {
+                question.cues =
+                    cues.parse().map_err(|_| format!("cues is {cues:?}, expected true or false"))?;
             }
-            Some(("cues", cues)) => return Err(format!("cues is {cues:?}, expected true or false")),
             _ => return Err(format!("{pair:?} is not known; there are top=K and cues=true")),
         }
     }
@@ -258,8 +267,7 @@ mod tests {
         let cases = [
             ("", Ok((3, false))),
             ("top=5&cues=true", Ok((5, true))),
-            ("cues&top=1&", Ok((1, true))),
-            ("cues=0", Ok((3, false))),
+            ("cues=false&top=1&", Ok((1, false))),
             ("top=0", Err("from 1 on")),
             ("top=many", Err("from 1 on")),
             ("cues=maybe", Err("true or false")),

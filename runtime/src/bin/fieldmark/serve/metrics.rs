@@ -1,7 +1,7 @@
 //! What has been done so far, as Prometheus reads it (text format 0.0.4).
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,7 +18,8 @@ const ENDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
 pub struct Metrics {
     answers: Mutex<BTreeMap<u16, u64>>,
     pictures: Mutex<Pictures>,
-    /// Pictures that a thread is through with, named or not.
+    /// Pictures that were handed to a thread, and those that one is through with, named or not.
+    begun: AtomicU64,
     done: AtomicU64,
     reloads: [AtomicU64; 2],
 }
@@ -40,14 +41,21 @@ impl Metrics {
         *lock(&self.answers).entry(status.as_u16()).or_default() += 1;
     }
 
+    /// Counts a picture that is handed to a thread.
+    pub fn count_begun(&self) {
+        self.begun.fetch_add(1, Relaxed);
+    }
+
     /// Counts a picture that a thread is through with.
     pub fn count_done(&self) {
         self.done.fetch_add(1, Relaxed);
     }
 
-    /// Pictures that threads are through with.
-    pub fn done(&self) -> u64 {
-        self.done.load(Relaxed)
+    /// Pictures that threads have got, and those that they are through with.
+    pub fn progress(&self) -> [u64; 2] {
+        // In this order: what ends in between was begun.
+        let done = self.done.load(Relaxed);
+        [self.begun.load(Relaxed), done]
     }
 
     /// Counts a picture that was named.
@@ -79,52 +87,116 @@ fn lock<T>(counts: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Rows of one name.
+struct Metric {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    /// What comes after the name, and the value.
+    rows: Vec<(String, f64)>,
+}
+
 /// All counts, in text.
 pub fn text(service: &Service) -> String {
-    let Metrics { answers, pictures, reloads, .. } = &service.metrics;
     let mut out = String::new();
-    let mut metric = |name: &str, kind: &str, help: &str, rows: &[(String, f64)]| {
+    for Metric { name, kind, help, rows } in counted(&service.metrics).into_iter().chain(present(service)) {
         let _ = writeln!(out, "# HELP fieldmark_{name} {help}\n# TYPE fieldmark_{name} {kind}");
         for (suffix, value) in rows {
             let _ = writeln!(out, "fieldmark_{name}{suffix} {value}");
         }
-    };
-    let plain = |value: u64| [(String::new(), value as f64)];
-    let rows: Vec<_> =
-        lock(answers).iter().map(|(code, &count)| (format!("{{code=\"{code}\"}}"), count as f64)).collect();
-    metric("answers_total", "counter", "Requests answered, by HTTP status.", &rows);
+    }
+    out
+}
 
-    let pictures = *lock(pictures);
+fn plain(value: u64) -> Vec<(String, f64)> {
+    vec![(String::new(), value as f64)]
+}
+
+/// One row for each value of a label.
+fn labelled<V: Display>(label: &str, rows: impl IntoIterator<Item = (V, f64)>) -> Vec<(String, f64)> {
+    rows.into_iter().map(|(name, value)| (format!("{{{label}=\"{name}\"}}"), value)).collect()
+}
+
+/// What has happened since the program began.
+fn counted(metrics: &Metrics) -> [Metric; 5] {
+    let answers = lock(&metrics.answers).clone();
+    let answers = labelled("code", answers.into_iter().map(|(code, count)| (code, count as f64)));
+    let pictures = *lock(&metrics.pictures);
     let Stages { decode, resize, run, cues } = pictures.ms;
     let stages = [("decode", decode), ("resize", resize), ("run", run), ("cues", cues)];
-    let rows = stages.map(|(stage, ms)| (format!("{{stage=\"{stage}\"}}"), ms / 1000.0));
-    metric("stage_seconds_total", "counter", "Time spent on pictures, by stage.", &rows);
+    let stages = labelled("stage", stages.map(|(stage, ms)| (stage, ms / 1000.0)));
+    let reloads = ["refused", "loaded"].into_iter().zip(&metrics.reloads);
+    let reloads = labelled("outcome", reloads.map(|(outcome, count)| (outcome, count.load(Relaxed) as f64)));
+    [
+        Metric {
+            name: "answers_total",
+            kind: "counter",
+            help: "HTTP requests answered, by status.",
+            rows: answers,
+        },
+        Metric {
+            name: "stage_seconds_total",
+            kind: "counter",
+            help: "Time spent on pictures, by stage.",
+            rows: stages,
+        },
+        Metric {
+            name: "picture_seconds",
+            kind: "histogram",
+            help: "Time from a picture's bytes to its record.",
+            rows: histogram(&pictures),
+        },
+        Metric {
+            name: "unknown_total",
+            kind: "counter",
+            help: "Pictures better called unknown.",
+            rows: plain(pictures.unknown),
+        },
+        Metric {
+            name: "reloads_total",
+            kind: "counter",
+            help: "Attempts to load the model again.",
+            rows: reloads,
+        },
+    ]
+}
+
+fn histogram(pictures: &Pictures) -> Vec<(String, f64)> {
+    let Stages { decode, resize, run, cues } = pictures.ms;
     let ends = ENDS.map(|end| end.to_string()).into_iter().chain(["+Inf".to_string()]);
     let counts = pictures.within.into_iter().chain([pictures.count]);
     let bucket = |(end, count)| (format!("_bucket{{le=\"{end}\"}}"), count as f64);
     let mut rows: Vec<_> = ends.zip(counts).map(bucket).collect();
     rows.push(("_sum".to_string(), (decode + resize + run + cues) / 1000.0));
     rows.push(("_count".to_string(), pictures.count as f64));
-    metric("picture_seconds", "histogram", "Time from a picture's bytes to its record.", &rows);
-    metric("unknown_total", "counter", "Pictures better called unknown.", &plain(pictures.unknown));
+    rows
+}
 
+/// How it is now.
+fn present(service: &Service) -> [Metric; 3] {
     let taken = service.all_places - service.places.available_permits();
-    metric(
-        "places",
-        "gauge",
-        "Pictures that may be sent, wait or be named at a time.",
-        &plain(service.all_places as u64),
-    );
-    metric("places_taken", "gauge", "Pictures that are sent, wait or are named now.", &plain(taken as u64));
-    let rows = ["refused", "loaded"].into_iter().zip(reloads);
-    let rows: Vec<_> = rows
-        .map(|(outcome, count)| (format!("{{outcome=\"{outcome}\"}}"), count.load(Relaxed) as f64))
-        .collect();
-    metric("reloads_total", "counter", "Attempts to load the model again.", &rows);
     let loaded = service.model.current();
     let labels = &loaded.engine.description().labels_sha256;
     let version = env!("CARGO_PKG_VERSION");
     let info = format!("{{version=\"{version}\",labels_sha256=\"{labels}\"}}");
-    metric("info", "gauge", "The program, and the model's classes.", &[(info, 1.0)]);
-    out
+    [
+        Metric {
+            name: "places",
+            kind: "gauge",
+            help: "Pictures that may be sent, wait or be named at a time.",
+            rows: plain(service.all_places as u64),
+        },
+        Metric {
+            name: "places_taken",
+            kind: "gauge",
+            help: "Pictures that are sent, wait or are named now.",
+            rows: plain(taken as u64),
+        },
+        Metric {
+            name: "info",
+            kind: "gauge",
+            help: "The program, and the model's classes.",
+            rows: vec![(info, 1.0)],
+        },
+    ]
 }

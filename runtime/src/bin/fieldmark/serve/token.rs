@@ -12,25 +12,31 @@ use crate::args::UsageError;
 /// The fewest characters of a secret: those of a random one are more than can be tried.
 const SHORTEST: usize = 16;
 
+/// The most, in bytes of the file: what fits into a request's head beside other things.
+const LONGEST: u64 = 1024;
+
 /// A secret, as its hash.
 pub struct Token([u8; 32]);
 
 impl Token {
-    /// The first line of a file.
+    /// The one line of a file.
     ///
     /// # Errors
-    /// A file that cannot be read, and a secret that is too short or does not fit into a header.
+    /// A file that cannot be read, and a secret that is too short or too long, or does not fit into a header.
     pub fn read(path: &Path) -> Result<Token, UsageError> {
         let refused = |reason: &str| UsageError(format!("--token-file {}: {reason}", path.display()));
         let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(4096).read_to_string(&mut text));
+        let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
         read.map_err(|error| {
             refused(&format!("cannot be read ({error}); check the path and who may read it"))
         })?;
         let secret = text.trim_end_matches(['\r', '\n']);
-        if secret.len() < SHORTEST || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if text.len() as u64 > LONGEST
+            || secret.len() < SHORTEST
+            || !secret.bytes().all(|byte| byte.is_ascii_graphic())
+        {
             return Err(refused(
-                "expected 16 or more letters, digits and signs on one line; make one: head -c 24 /dev/urandom | base64",
+                "expected 16 to 1000 letters, digits and signs on one line; make one: head -c 24 /dev/urandom | base64",
             ));
         }
         Ok(Token(hash(secret.as_bytes())))
@@ -83,7 +89,8 @@ mod tests {
             Token::read(&path)
         };
         assert!(read(&format!("{SECRET}\n")).unwrap().0 == hash(SECRET.as_bytes()));
-        for weak in ["", "hunter2\n", "two words are no good here\n", "sixteen letters\n\u{e9}\n"] {
+        let long = "x".repeat(2000);
+        for weak in ["", "hunter2\n", "two words are no good here\n", "sixteen letters\n\u{e9}\n", &long] {
             let error = read(weak).err().expect(weak).0;
             assert!(error.contains("/dev/urandom"), "{error}");
         }
