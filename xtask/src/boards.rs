@@ -91,7 +91,7 @@ const fn aarch64(cpu: &'static str) -> Variant {
         libc: OLDEST_GLIBC,
         gcc: Some("aarch64-linux-gnu-gcc"),
         emulator: Some(Emulator { program: "qemu-aarch64", cpu }),
-        budget: 7_600_000,
+        budget: 7_650_000,
     }
 }
 
