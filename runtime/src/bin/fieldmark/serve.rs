@@ -59,6 +59,26 @@ struct Service {
     metrics: Metrics,
 }
 
+impl Service {
+    /// # Errors
+    /// A refused model, and one that fails its self-test.
+    fn new(args: &ServeArgs, token: Option<Token>, threads: usize) -> anyhow::Result<Service> {
+        let all_places = threads + usize::from(args.queue);
+        Ok(Service {
+            model: Model::load(args)?,
+            token,
+            places: Arc::new(Semaphore::new(all_places)),
+            all_places,
+            limits: Limits {
+                pixels: u64::from(args.max_pixels) * 1_000_000,
+                bytes: u64::from(args.max_body) << 20,
+            },
+            limit: Duration::from_secs(args.timeout.into()),
+            metrics: Metrics::default(),
+        })
+    }
+}
+
 /// Runs the subcommand, until a signal ends it.
 ///
 /// # Errors
@@ -94,25 +114,14 @@ fn end(panic: &PanicHookInfo) {
     process::exit(Exit::SomeFailed as i32);
 }
 
+/// Loads the model and answers until a signal ends it.
 async fn serve(args: &ServeArgs, token: Option<Token>, threads: usize) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let socket = if args.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     let refused = || format!("cannot listen on {}; choose another address with --listen", args.listen);
     socket.bind(args.listen).with_context(refused)?;
-    let all_places = threads + usize::from(args.queue);
-    let service = Arc::new(Service {
-        model: Model::load(args)?,
-        token,
-        places: Arc::new(Semaphore::new(all_places)),
-        all_places,
-        limits: Limits {
-            pixels: u64::from(args.max_pixels) * 1_000_000,
-            bytes: u64::from(args.max_body) << 20,
-        },
-        limit: Duration::from_secs(args.timeout.into()),
-        metrics: Metrics::default(),
-    });
+    let service = Arc::new(Service::new(args, token, threads)?);
     if cfg!(panic = "abort") {
         panic::set_hook(Box::new(end));
     }
@@ -122,7 +131,7 @@ async fn serve(args: &ServeArgs, token: Option<Token>, threads: usize) -> anyhow
     let listener = socket.listen(128).with_context(refused)?;
     tell("note", &format!("listening on http://{}", listener.local_addr()?));
     notify(&[NotifyState::Ready]);
-    let all_connections = all_places + CONNECTIONS;
+    let all_connections = service.all_places + CONNECTIONS;
     let connections = Arc::new(Semaphore::new(all_connections));
     let accepting = tokio::spawn(accept(listener, Arc::clone(&connections), Arc::clone(&service)));
     if let Some(limit) = sd_notify::watchdog_enabled() {
