@@ -103,7 +103,7 @@ const ARMV7: Variant = Variant {
     libc: OLDEST_GLIBC,
     gcc: Some("arm-linux-gnueabihf-gcc"),
     emulator: Some(Emulator { program: "qemu-arm", cpu: "cortex-a7" }),
-    budget: 6_200_000,
+    budget: 6_150_000,
 };
 
 const ARMV6: Variant = Variant {
@@ -112,7 +112,7 @@ const ARMV6: Variant = Variant {
     libc: Libc::Musl,
     gcc: None,
     emulator: Some(Emulator { program: "qemu-arm", cpu: "arm1176" }),
-    budget: 8_200_000,
+    budget: 8_150_000,
 };
 
 const AARCH64_STATIC: Variant = Variant {
@@ -129,7 +129,7 @@ const X86_64: Variant = Variant {
     libc: OLDEST_GLIBC,
     gcc: Some("x86_64-linux-gnu-gcc"),
     emulator: None,
-    budget: 11_200_000,
+    budget: 10_300_000,
 };
 
 /// All boards.
