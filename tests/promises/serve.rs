@@ -174,6 +174,17 @@ fn post(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
+/// The same in pieces of so many bytes, whose number is not said before.
+fn post_chunked(body: &[u8], bytes: usize) -> Vec<u8> {
+    let mut request = b"POST /predict HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for piece in body.chunks(bytes) {
+        request.extend(format!("{:x}\r\n", piece.len()).bytes());
+        request.extend([piece, b"\r\n"].concat());
+    }
+    request.extend(b"0\r\n\r\n");
+    request
+}
+
 struct Answer {
     status: u16,
     head: String,
@@ -282,14 +293,7 @@ fn requests_that_are_wrong_are_told_what_is() {
         assert_eq!(answer.status, *status, "{name}: {}", answer.body);
         assert!(answer.error().contains(part), "{name}: {}", answer.body);
     }
-    let mut chunked = b"POST /predict HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-    for _ in 0..17 {
-        chunked.extend(b"10000\r\n");
-        chunked.extend(&large[..0x10000]);
-        chunked.extend(b"\r\n");
-    }
-    chunked.extend(b"0\r\n\r\n");
-    assert!(server.ask(&chunked).expect(413).error().contains("1 MiB"));
+    assert!(server.ask(&post_chunked(&large, 0x10000)).expect(413).error().contains("1 MiB"));
     server.ask(&b"x".repeat(20_000)).expect(431);
     server.ask(&post("/predict", "", &picture)).expect(200);
     server.stop();
@@ -430,15 +434,9 @@ fn no_request_breaks_it() {
     let house = House::new();
     let server = house.server(&["--timeout", "5", "--threads", "2"]);
     let picture = house.picture();
-    let mut chunked = b"POST /predict HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-    for piece in picture.chunks(700) {
-        chunked.extend(format!("{:x}\r\n", piece.len()).bytes());
-        chunked.extend([piece, b"\r\n"].concat());
-    }
-    chunked.extend(b"0\r\n\r\n");
     let seeds = [
         post("/predict?top=2&cues=true", "Content-Type: image/jpeg\r\n", &picture),
-        chunked,
+        post_chunked(&picture, 700),
         b"GET /metrics HTTP/1.1\r\nHost: board\r\nAuthorization: Bearer x\r\n\r\n".to_vec(),
         b"GET / HTTP/1.0\r\n\r\nGET /model HTTP/1.1\r\nHost: b\r\n\r\n".to_vec(),
     ];

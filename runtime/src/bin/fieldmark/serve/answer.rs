@@ -63,12 +63,12 @@ pub async fn answer(service: &Arc<Service>, request: Request<Incoming>) -> Respo
         // A client that is not listened to would find the connection broken, and not read why.
         let _ = timeout(service.limit, drain(&mut body, 4 * service.limits.bytes)).await;
     }
-    let (status, kind, content) = match &outcome {
-        Ok((kind, content)) => (StatusCode::OK, *kind, content.clone()),
+    let (status, kind, content) = match outcome {
+        Ok((kind, content)) => (StatusCode::OK, kind, content),
         Err(Refusal { status, message }) => {
-            let failed = Failed { schema: SCHEMA, error: message };
+            let failed = Failed { schema: SCHEMA, error: &message };
             let json = serde_json::to_string(&failed).unwrap_or_default() + "\n";
-            (*status, JSON, json)
+            (status, JSON, json)
         }
     };
     let mut response = Response::new(Full::new(Bytes::from(content)));
