@@ -109,15 +109,19 @@ fn tell(kind: &str, message: &str) {
 
 /// The end of the boards' small program, which does not unwind: elsewhere the engine's panics come back as errors of the model.
 fn say_failure(panic: &PanicHookInfo) {
-    // tract prints whole graph nodes, over many lines.
-    let reason = panic.payload_as_str().unwrap_or("no reason given");
-    let reason: String = reason.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(240).collect();
-    let reason = text::printable(&reason);
+    let reason = reason(panic);
     let place =
         panic.location().map_or(String::new(), |place| format!(", {}:{}", place.file(), place.line()));
     let message = format!("the engine failed ({reason}{place}); if other models work, export this one again");
     tell("error", &message);
     process::exit(Exit::ModelRefused as i32);
+}
+
+/// What a panic says, on one line: tract prints whole graph nodes, over many.
+fn reason(panic: &PanicHookInfo) -> String {
+    let reason = panic.payload_as_str().unwrap_or("no reason given");
+    let reason: String = reason.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(240).collect();
+    text::printable(&reason)
 }
 
 #[cfg(test)]

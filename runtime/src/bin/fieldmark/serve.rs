@@ -31,7 +31,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{interval, sleep};
 
 use crate::args::{ServeArgs, UsageError};
-use crate::{Exit, sentence, tell};
+use crate::{Exit, reason, sentence, tell};
 use answer::answer;
 use metrics::Metrics;
 use model::Model;
@@ -109,8 +109,7 @@ fn check_usage(listen: SocketAddr, has_token: bool) -> Result<(), UsageError> {
 /// The end of the boards' small program, which does not unwind. Unlike a refused model's, this exit code is one after which
 /// systemd starts it again.
 fn end(panic: &PanicHookInfo) {
-    let reason = panic.payload_as_str().unwrap_or("no reason given");
-    tell("error", &crate::text::printable(&format!("a picture broke the program ({reason})")));
+    tell("error", &format!("a picture broke the program ({})", reason(panic)));
     process::exit(Exit::SomeFailed as i32);
 }
 
