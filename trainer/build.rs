@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
-const KERNELS: &str = "src/ops/cuda/kernels";
+const KERNELS: &str = "src/net/ops/cuda/kernels";
 
 /// One PTX file each.
 const MODULES: [&str; 7] = ["depthwise", "filter", "groups", "norm", "pointwise", "pool", "sgd"];

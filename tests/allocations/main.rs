@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use fieldmark::engine::{Engine, Options, Output, Precision};
 use fieldmark::head::HeadKind;
 use fieldmark::pattern;
-use fieldmark_trainer::backbone::Backbone;
-use fieldmark_trainer::config::Config;
-use fieldmark_trainer::dataset::{self, SplitRule};
-use fieldmark_trainer::export::{WeightType, export};
-use fieldmark_trainer::network::{ClassLayer, NetworkConfig};
-use fieldmark_trainer::recipe::Recipe;
-use fieldmark_trainer::run::untrained;
-use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
-use fieldmark_trainer::unknown::DEFAULT_SCORE;
+use fieldmark_trainer::data::dataset::{self, SplitRule};
+use fieldmark_trainer::data::synth::{SynthConfig, draw_dataset};
+use fieldmark_trainer::measure::unknown::DEFAULT_SCORE;
+use fieldmark_trainer::net::backbone::Backbone;
+use fieldmark_trainer::net::network::{ClassLayer, NetworkConfig};
+use fieldmark_trainer::publish::export::{WeightType, export};
+use fieldmark_trainer::run::config::Config;
+use fieldmark_trainer::run::folder::untrained;
+use fieldmark_trainer::run::recipe::Recipe;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
 /// The system's allocator, which counts for all threads.

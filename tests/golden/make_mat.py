@@ -1,4 +1,4 @@
-"""Makes plain.mat and compressed.mat, which trainer/src/dataset/mat.rs reads. SciPy 1.17.1, NumPy 2.4.6."""
+"""Makes plain.mat and compressed.mat, which trainer/src/data/dataset/mat.rs reads. SciPy 1.17.1, NumPy 2.4.6."""
 
 from pathlib import Path
 

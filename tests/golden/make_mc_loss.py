@@ -1,4 +1,4 @@
-"""Golden numbers for trainer/src/mc_loss.rs: the paper's formulas written down in PyTorch, with gradients.
+"""Golden numbers for trainer/src/net/mc_loss.rs: the paper's formulas written down in PyTorch, with gradients.
 
     pip install torch safetensors numpy
     python make_mc_loss.py                  # writes mc_loss.safetensors beside itself

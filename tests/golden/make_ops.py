@@ -1,4 +1,4 @@
-"""Golden numbers for trainer/src/ops: what PyTorch computes, forward and backward.
+"""Golden numbers for trainer/src/net/ops: what PyTorch computes, forward and backward.
 
     pip install torch safetensors numpy
     python make_ops.py                      # writes ops.safetensors beside itself

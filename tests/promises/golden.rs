@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use candle_core::safetensors::load_buffer;
 use candle_core::{DType, Device, Tensor, Var};
-use fieldmark_trainer::config::Precision;
-use fieldmark_trainer::device::{self, Kind};
+use fieldmark_trainer::net::device::Precision;
+use fieldmark_trainer::net::device::{self, Kind};
 
 /// Where operations are checked: on the CPU, or on a GPU with `FIELDMARK_TEST_DEVICE=cuda` in a program built with the
 /// trainer's feature `cuda`. There convolutions are exact, too: the numbers are no closer than TF32 is coarse.

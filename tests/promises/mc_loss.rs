@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use fieldmark::layout::Layout;
-use fieldmark_trainer::mc_loss::{Weights, discriminality, diversity, mc_loss};
+use fieldmark_trainer::net::mc_loss::{Weights, discriminality, diversity, mc_loss};
 
 use crate::golden::{Golden, assert_close, numbers, test_device, test_types};
 
@@ -97,7 +97,7 @@ fn class_logits_of_the_formula_maps_are_known_to_nine_digits() {
     let layout = Layout::uniform(2, 3).unwrap();
     let mask = Tensor::new(VECTORS[0].mask, &Device::Cpu).unwrap();
     let masked = formula_maps(6).broadcast_mul(&mask.reshape((1, 6, 1, 1)).unwrap());
-    let strongest = fieldmark_trainer::mc_loss::ccmp(&masked.unwrap(), &layout).unwrap();
+    let strongest = fieldmark_trainer::net::mc_loss::ccmp(&masked.unwrap(), &layout).unwrap();
     let g = numbers(&strongest.mean((2, 3)).unwrap());
     let expected = [1.301_876_692_1, 1.276_612_026_2, 0.938_916_646_9, 1.372_004_882_7];
     for (g, expected) in g.into_iter().zip(expected) {

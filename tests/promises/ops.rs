@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor, Var};
 use fieldmark::layout::Layout;
-use fieldmark_trainer::ops::{self, Activation, ConvGeometry, SgdStep};
+use fieldmark_trainer::net::ops::{self, Activation, ConvGeometry, SgdStep};
 
 use crate::golden::{Case, Golden, assert_close, test_types};
 

@@ -72,14 +72,14 @@ impl Finished {
 /// A folder of a few drawn birds of four species.
 pub fn birds(folder: &Path) -> PathBuf {
     let birds = folder.join("birds");
-    let config = fieldmark_trainer::synth::SynthConfig {
+    let config = fieldmark_trainer::data::synth::SynthConfig {
         classes: 4,
         per_class_train: 8,
         per_class_test: 3,
         side: 64,
         seed: 5,
     };
-    fieldmark_trainer::synth::draw_dataset(&birds, &config).unwrap();
+    fieldmark_trainer::data::synth::draw_dataset(&birds, &config).unwrap();
     birds
 }
 

@@ -1,14 +1,13 @@
 //! `fieldmark serve`: it answers as `predict` does, tells systemd how it goes, and no request breaks it.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use fieldmark_trainer::random::stream;
 use rand::RngExt;

@@ -2,14 +2,14 @@
 
 use candle_core::{Device, Tensor};
 use fieldmark::head::HeadKind;
-use fieldmark_trainer::backbone::Backbone;
-use fieldmark_trainer::config::LossConfig;
-use fieldmark_trainer::mc_loss::{Keep, Weights};
-use fieldmark_trainer::network::{ClassLayer, Learning, NetworkConfig, build};
-use fieldmark_trainer::optim::{Norms, Rates, Sgd};
+use fieldmark_trainer::net::backbone::Backbone;
+use fieldmark_trainer::net::mc_loss::{Keep, Weights};
+use fieldmark_trainer::net::network::{ClassLayer, Learning, NetworkConfig, Norms, build};
 use fieldmark_trainer::random::stream;
-use fieldmark_trainer::recipe::Recipe;
-use fieldmark_trainer::train::losses;
+use fieldmark_trainer::run::config::LossConfig;
+use fieldmark_trainer::run::recipe::Recipe;
+use fieldmark_trainer::training::optim::{Rates, Sgd};
+use fieldmark_trainer::training::train::losses;
 use rand::RngExt;
 
 const BATCH: usize = 5;

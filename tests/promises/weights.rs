@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use fieldmark::head::HeadKind;
-use fieldmark_trainer::backbone::{Backbone, Convention};
-use fieldmark_trainer::layer::Layer;
-use fieldmark_trainer::network::{ClassLayer, Network, NetworkConfig, build};
-use fieldmark_trainer::weights::{Misfit, Pretrained, WeightsError, read};
+use fieldmark_trainer::net::backbone::{Backbone, Convention};
+use fieldmark_trainer::net::layer::Layer;
+use fieldmark_trainer::net::network::{ClassLayer, Network, NetworkConfig, build};
+use fieldmark_trainer::net::weights::{Misfit, Pretrained, WeightsError, read};
 
 const LITE0: Backbone = Backbone::EfficientnetLite0;
 

@@ -8,13 +8,11 @@
 #[path = "../../runtime/benches/process/mod.rs"]
 mod process;
 
-use std::env;
-use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 use std::time::Instant;
+use std::{env, fs, thread};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
@@ -22,15 +20,15 @@ use fieldmark::engine::{Engine, Options};
 use fieldmark::frame::{Frame, ResizeRule, pattern};
 use fieldmark::head::HeadKind;
 use fieldmark::kernels::{Alone, Builder, Convolution, Isa, Source, Storage};
-use fieldmark_trainer::backbone::Backbone;
-use fieldmark_trainer::config::Config;
-use fieldmark_trainer::dataset::{self, Dataset, SplitRule};
-use fieldmark_trainer::export::{WeightType, export};
-use fieldmark_trainer::network::{ClassLayer, NetworkConfig};
-use fieldmark_trainer::recipe::Recipe;
-use fieldmark_trainer::run::{Trained, untrained};
-use fieldmark_trainer::synth::{SynthConfig, draw_dataset};
-use fieldmark_trainer::unknown::DEFAULT_SCORE;
+use fieldmark_trainer::data::dataset::{self, Dataset, SplitRule};
+use fieldmark_trainer::data::synth::{SynthConfig, draw_dataset};
+use fieldmark_trainer::measure::unknown::DEFAULT_SCORE;
+use fieldmark_trainer::net::backbone::Backbone;
+use fieldmark_trainer::net::network::{ClassLayer, NetworkConfig};
+use fieldmark_trainer::publish::export::{WeightType, export};
+use fieldmark_trainer::run::config::Config;
+use fieldmark_trainer::run::folder::{Trained, untrained};
+use fieldmark_trainer::run::recipe::Recipe;
 use process::{cpu_milliseconds, memory_bytes};
 use serde::{Deserialize, Serialize};
 

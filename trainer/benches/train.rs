@@ -16,16 +16,16 @@ use candle_core::{Device, Tensor};
 use candle_nn::loss::cross_entropy;
 use clap::{Parser, ValueEnum};
 use fieldmark::head::HeadKind;
-use fieldmark_trainer::backbone::Backbone;
-use fieldmark_trainer::config::{LossConfig, Precision};
-use fieldmark_trainer::device::{self, Kind};
-use fieldmark_trainer::mc_loss::{Keep, Weights};
-use fieldmark_trainer::network::{self, ClassLayer, Learning, Network, NetworkConfig};
-use fieldmark_trainer::ops::keep_freed_memory;
-use fieldmark_trainer::optim::{Norms, Rates, Sgd};
+use fieldmark_trainer::net::backbone::Backbone;
+use fieldmark_trainer::net::device::{self, Kind, Precision};
+use fieldmark_trainer::net::mc_loss::{Keep, Weights};
+use fieldmark_trainer::net::network::{self, ClassLayer, Learning, Network, NetworkConfig, Norms};
+use fieldmark_trainer::net::ops::keep_freed_memory;
 use fieldmark_trainer::random::stream;
-use fieldmark_trainer::recipe::Recipe;
-use fieldmark_trainer::train::losses;
+use fieldmark_trainer::run::config::LossConfig;
+use fieldmark_trainer::run::recipe::Recipe;
+use fieldmark_trainer::training::optim::{Rates, Sgd};
+use fieldmark_trainer::training::train::losses;
 use rand::RngExt;
 
 #[derive(Parser)]

@@ -4,18 +4,17 @@
 //! `check_weights WEIGHTS PHOTOS GOLDEN`: a file of EfficientNet-Lite0, a folder of photos, and `tests/golden/photos.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
-use std::fs;
 use std::path::Path;
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use fieldmark::frame::{Frame, ResizeRule, input, network_frame};
 use fieldmark::head::{softmax, top_k};
 use fieldmark::picture::{Limits, read_picture};
-use fieldmark_trainer::backbone::{Backbone, Convention, classifier, conventional};
-use fieldmark_trainer::layer::{Layer, Mode, Params, forward, parameter_specs};
-use fieldmark_trainer::weights;
+use fieldmark_trainer::net::backbone::{Backbone, Convention, classifier, conventional};
+use fieldmark_trainer::net::layer::{Layer, Mode, Params, forward, parameter_specs};
+use fieldmark_trainer::net::weights;
 use serde::Deserialize;
 
 /// A probability may differ by this much from the reference's, whose decoder rounds differently: pixels that are off by

@@ -1,0 +1,155 @@
+//! What the program tells a person. Results go to stdout, the rest to stderr.
+
+mod knowledge;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use fieldmark_trainer::data::dataset::Dataset;
+use fieldmark_trainer::measure::eval::{Evaluation, Rates};
+use fieldmark_trainer::measure::faithfulness;
+use fieldmark_trainer::net::layer::{ShapeError, cost};
+use fieldmark_trainer::net::network::Network;
+use fieldmark_trainer::net::weights::{Loaded, Origin, Pretrained};
+use fieldmark_trainer::publish::export::Exported;
+use fieldmark_trainer::run::metrics::peak_memory_mib;
+use fieldmark_trainer::training::train::Outcome;
+
+pub use knowledge::comparison;
+
+/// Files left out that are listed by name; the rest are in `split.json`.
+const LISTED: usize = 10;
+
+/// Confusions that are printed; the rest are in `eval.json`.
+const CONFUSIONS: usize = 5;
+
+/// An error with its causes, those left out that a message before them already tells.
+pub fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match () {
+        () if text.is_empty() => cause,
+        () if text.contains(&cause) => text,
+        () => text + ": " + &cause,
+    })
+}
+
+/// A line on stderr, or nothing where stderr is full or gone: the exit code still tells.
+pub fn aside(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// A line or several on stdout. A reader that has gone, as `head` does, wants no more of them.
+pub fn result(lines: &str) {
+    let _ = writeln!(io::stdout(), "{lines}");
+}
+
+/// Classes, pictures, and what is not used.
+pub fn dataset(dataset: &Dataset) {
+    aside(&format!(
+        "{} classes; {} pictures to train on, {} to choose by, {} to test on",
+        dataset.labels.len(),
+        dataset.train.len(),
+        dataset.validation.len(),
+        dataset.test.len()
+    ));
+    for skipped in dataset.skipped.iter().take(LISTED) {
+        aside(&format!("not used: {}: {}", skipped.path.display(), skipped.reason));
+    }
+    if dataset.skipped.len() > LISTED {
+        aside(&format!("not used: {} more, listed in split.json", dataset.skipped.len() - LISTED));
+    }
+}
+
+/// What pretrained weights went where.
+pub fn loaded(loaded: &Loaded, pretrained: &Pretrained) {
+    let Origin { backbone, convention, source, .. } = &pretrained.origin;
+    let from = if source.is_empty() { String::new() } else { format!(" ({source})") };
+    aside(&format!(
+        "{} tensors of {backbone} loaded{from}, {} of its classifier not needed; pictures as {convention:?} takes them",
+        loaded.loaded, loaded.unused
+    ));
+    for (kind, names) in &loaded.misfits {
+        aside(&format!("{}: {}", kind.name(), names.join(", ")));
+    }
+}
+
+/// What the network costs.
+pub fn network(network: &Network, side: u32) -> Result<(), ShapeError> {
+    let layers = [network.trunk.as_slice(), network.head.as_slice()].concat();
+    let cost = cost(&layers, [3, side as usize, side as usize])?;
+    aside(&format!(
+        "{:.2} million parameters, {:.0} million multiply-adds a picture of {side} x {side}; {} class-aligned channels, \
+         {} pixels a cell",
+        cost.parameters as f64 / 1e6,
+        cost.multiply_adds as f64 / 1e6,
+        network.layout.channels(),
+        network.map_stride()
+    ));
+    Ok(())
+}
+
+/// What training reached.
+pub fn outcome(outcome: &Outcome, run: &Path) {
+    result(&format!(
+        "best epoch {}: {:.1} % of the validation pictures; last epoch {}: {:.1} %",
+        outcome.best.epoch + 1,
+        100.0 * outcome.best.accuracy,
+        outcome.last.epoch + 1,
+        100.0 * outcome.last.accuracy
+    ));
+    if let Some(mib) = peak_memory_mib() {
+        result(&format!("peak memory {mib:.0} MiB"));
+    }
+    aside(&format!("the run is in {}", run.display()));
+}
+
+/// The test split's figures.
+pub fn evaluation(evaluation: &Evaluation) {
+    result(&format!(
+        "{} test pictures: {:.1} % right ({:.1} to {:.1} % with 95 % confidence), {:.1} % among the first five, cross-entropy {:.3}, coverage h/xi {:.2}",
+        evaluation.pictures,
+        100.0 * evaluation.top1,
+        100.0 * evaluation.top1_interval[0],
+        100.0 * evaluation.top1_interval[1],
+        100.0 * evaluation.top5,
+        evaluation.cross_entropy,
+        evaluation.coverage
+    ));
+    for confusion in evaluation.confusions.iter().take(CONFUSIONS) {
+        result(&format!("  {} x {} taken for {}", confusion.pictures, confusion.label, confusion.answer));
+    }
+    knowledge::weakest(&evaluation.classes);
+    knowledge::knowledge(evaluation);
+    if let Some(figures) = &evaluation.faithfulness {
+        result(faithfulness::table(figures).trim_end());
+    }
+    let Some(cues) = &evaluation.cues else { return };
+    result("where the cues of right answers are        strongest   any  random point  centre  pictures");
+    rates("on the one mark that tells look-alikes", cues.one_mark.as_ref());
+    rates("on a mark that tells look-alikes", cues.marks.as_ref());
+    rates("in the object's box", cues.object.as_ref());
+}
+
+fn rates(where_: &str, rates: Option<&Rates>) {
+    let Some(rates) = rates else { return };
+    let [strongest, any, random, centre] =
+        [rates.strongest_cue, rates.any_cue, rates.random_point, rates.centre].map(|share| 100.0 * share);
+    result(&format!(
+        "  {where_:<40} {strongest:>6.1} % {any:>4.0} % {random:>11.1} % {centre:>5.1} % {:>9}",
+        rates.pictures
+    ));
+}
+
+/// How well the board's engine agrees.
+pub fn exported(exported: &Exported, path: &Path) {
+    let parity = &exported.parity;
+    result(&format!(
+        "{} ({:.1} MB): the board's engine agrees with the trainer on {} pictures, largest difference {:.1e}",
+        path.display(),
+        exported.bytes as f64 / 1e6,
+        parity.pictures,
+        parity.worst
+    ));
+    if parity.changed > 0 {
+        result(&format!("as they are stored, the weights change the answer on {} of them", parity.changed));
+    }
+}

@@ -1,0 +1,12 @@
+//! Measuring a trained run: what it answers, how far that can be believed, and whether the cues are its reasons.
+//!
+//! [`answers`] asks the network, [`calibration`] fits temperature and threshold, [`eval`] measures the test split,
+//! [`faithfulness`] covers cues, [`unknown`] compares scores for strangers.
+//!
+//! May use: [`run`](crate::run), [`data`](crate::data), [`net`](crate::net); it trains nothing.
+
+pub mod answers;
+pub mod calibration;
+pub mod eval;
+pub mod faithfulness;
+pub mod unknown;

@@ -1,0 +1,191 @@
+//! A run's report: one HTML file that a person reads, keeps and hands on.
+//!
+//! It fetches nothing: pictures are data URIs, charts inline SVG, and a content security policy forbids the rest. Nothing
+//! needs a script; the one in it sorts the table of classes and unfolds what a link leads to. What `eval.json` does not
+//! say is not guessed: its section names the command that brings it.
+//!
+//! [`report`] first gathers all that sections need (`Findings`): the run's files (`record`), the network's answers and
+//! cues (`survey`), pictures (`album`, `pairs`). Each section is then a function of these.
+
+mod advice;
+mod album;
+mod chart;
+mod classes;
+mod confusion;
+mod cost;
+mod evidence;
+mod gallery;
+mod knowledge;
+mod lint;
+mod look_alikes;
+mod measured;
+mod page;
+mod pairs;
+mod record;
+mod settings;
+mod summary;
+mod survey;
+mod training;
+mod words;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use indicatif::ProgressBar;
+use maud::{Markup, html};
+
+use crate::data::lint::Lint;
+use crate::data::picture::ReadError;
+use crate::measure::answers::AnswerError;
+use crate::net::layer::{Cost, ShapeError, cost};
+use crate::remedy::remedy;
+use crate::run::folder::{self, RunError, Trained};
+use crate::run::metrics::EpochMetrics;
+use album::{CROPS_BYTES, Crops, crops};
+use measured::{Measured, Split};
+use pairs::{Pair, pairs};
+use record::{NoRecord, Record};
+use survey::{Eyes, Survey};
+use words::count;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// A file of the run cannot be read.
+    #[error("cannot {act} {}: {source}; {}", path.display(), remedy(act, source))]
+    File {
+        /// "read" or "write".
+        act: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file of the run is no JSON.
+    #[error("{} is no whole JSON file: {source}; delete it, and make it anew", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where it breaks.
+        source: serde_json::Error,
+    },
+    /// The run's metrics cannot be read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The network does not fit its own input.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The network does not answer.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+}
+
+impl From<candle_core::Error> for ReportError {
+    fn from(error: candle_core::Error) -> ReportError {
+        AnswerError::from(error).into()
+    }
+}
+
+impl From<ReadError> for ReportError {
+    fn from(error: ReadError) -> ReportError {
+        AnswerError::from(error).into()
+    }
+}
+
+/// All that sections are made of. `c` classes, `N` channels.
+struct Findings<'a> {
+    /// The run's folder, as it was typed.
+    run: &'a Path,
+    /// The weights are those of the last epoch, not of the best.
+    is_last: bool,
+    trained: &'a Trained,
+    cost: Cost,
+    epochs: Vec<EpochMetrics>,
+    /// What `eval` said of these weights.
+    record: Result<Record, NoRecord>,
+    measured: Measured,
+    survey: Survey,
+    /// Of each of the `N` channels.
+    crops: Crops,
+    pairs: Vec<Pair>,
+    lint: Lint,
+}
+
+impl Findings<'_> {
+    fn labels(&self) -> &[String] {
+        &self.trained.progress.labels
+    }
+
+    fn classes(&self) -> usize {
+        self.labels().len()
+    }
+
+    /// Training pictures of each class.
+    fn training_pictures(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes()];
+        for sample in &self.trained.dataset.train {
+            counts[sample.class] += 1;
+        }
+        counts
+    }
+}
+
+/// The report, as HTML, on the run in the folder `run`, of which `trained` was opened; `is_last` says that it was with
+/// the weights of the last epoch. `bar` counts pictures.
+///
+/// # Errors
+/// [`ReportError`].
+pub fn report(
+    trained: &Trained,
+    run: &Path,
+    is_last: bool,
+    bar: &ProgressBar,
+) -> Result<String, ReportError> {
+    let side = trained.progress.config.side as usize;
+    let layers = [trained.network.trunk.as_slice(), trained.network.head.as_slice()].concat();
+    let record = record::evaluation(run, &trained.weights)?;
+    let dataset = &trained.dataset;
+    bar.inc_length((dataset.train.len() + dataset.validation.len() + dataset.test.len()) as u64);
+    let lint = crate::data::lint::lint(dataset, &trained.progress.config.split, &|| bar.inc(1));
+    let epochs = folder::metrics(run)?;
+    let eyes = Eyes::new(trained)?;
+    let survey = eyes.survey(bar)?;
+    let measured = if let Ok(record) = &record {
+        Measured::of_record(record, &trained.progress.labels)
+    } else {
+        let answers = survey.answers.iter().filter(|answer| answer.is_validation);
+        Measured::of_validation(answers, trained.progress.labels.len())
+    };
+    let pairs = pairs(trained, &eyes, &survey, &measured, bar)?;
+    let crops = crops(&survey, CROPS_BYTES, bar)?;
+    let cost = cost(&layers, [3, side, side])?;
+    let findings =
+        Findings { run, is_last, trained, cost, epochs, record, measured, survey, crops, pairs, lint };
+    Ok(page::page(&findings))
+}
+
+/// Which pictures the figures are of.
+fn source(findings: &Findings) -> Markup {
+    let measured = &findings.measured;
+    html! {
+        @match measured.split {
+            Split::Test => {
+                "Measured on " (count(measured.pictures, "test picture", "test pictures"))
+                " that neither training nor the choice of the epoch saw."
+            }
+            Split::Validation if measured.pictures == 0 => {
+                "There is no validation split, and "
+                @if matches!(findings.record, Err(NoRecord::Missing)) { "eval was not run." }
+                @else { "eval.json is of other weights." }
+            }
+            Split::Validation => {
+                "Measured on the " (count(measured.pictures, "validation picture", "validation pictures"))
+                ", by which the best epoch was chosen, so a little too good."
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
