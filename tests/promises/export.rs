@@ -12,7 +12,7 @@ use fieldmark_trainer::net::backbone::Backbone;
 use fieldmark_trainer::net::layer::ParamKind;
 use fieldmark_trainer::net::network::{ClassLayer, Network, NetworkConfig};
 use fieldmark_trainer::publish::export::{ExportError, WeightType, export};
-use fieldmark_trainer::random::stream;
+use fieldmark_trainer::random::{Stream, stream};
 use fieldmark_trainer::run::config::Config;
 use fieldmark_trainer::run::folder::{Trained, untrained};
 use fieldmark_trainer::run::recipe::Recipe;
@@ -36,7 +36,7 @@ fn config(network: &NetworkConfig, side: u32) -> Config {
 
 /// Scales, shifts, statistics and head weights as training may leave them, so that folding has something to fold.
 fn unsettle(network: &Network) {
-    let mut rng = stream(&[9]);
+    let mut rng = stream(Stream::Trial { number: 9 });
     let mut change = |var: &Var, low: f32, high: f32| {
         let values = (0..var.elem_count()).map(|_| rng.random_range(low..high)).collect();
         var.set(&Tensor::from_vec(values, var.shape(), var.device()).unwrap()).unwrap();

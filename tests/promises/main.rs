@@ -3,6 +3,7 @@
 //! - `board`: the board's program answers as the trainer does, and fails in one clear line.
 //! - `deploy`: what is deployed has answered on the board first; whatever fails, the board has what it had.
 //! - `dist`: what people download is whole, runs, and is the same bytes for the same sources.
+//! - `directions`: modules depend on each other in one direction.
 //! - `export`: every network exports to a file that the board's engine runs to the trainer's logits.
 //! - `lint`: it says what it found, exits as it says, and changes nothing.
 //! - `mc_loss`: the loss and its gradients are the paper's, to `PyTorch`'s last digits.
@@ -28,6 +29,7 @@ mod board;
 // For the board that this machine can be.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod deploy;
+mod directions;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod dist;
 mod export;

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use std::{fs, thread};
 
-use fieldmark_trainer::random::stream;
+use fieldmark_trainer::random::{Stream, stream};
 use rand::RngExt;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -469,7 +469,7 @@ fn no_request_breaks_it() {
 
 /// One of the requests with a few bytes changed, lost, doubled, or put in; and whether it is as it was.
 fn mutated(seeds: &[Vec<u8>], at: u64) -> (Vec<u8>, bool) {
-    let mut random = stream(&[17, at]);
+    let mut random = stream(Stream::Trial { number: at });
     let mut request = seeds[random.random_range(0..seeds.len())].clone();
     let changes = random.random_range(0..6);
     for _ in 0..changes {

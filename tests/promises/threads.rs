@@ -5,11 +5,11 @@ use fieldmark::head::HeadKind;
 use fieldmark_trainer::net::backbone::Backbone;
 use fieldmark_trainer::net::mc_loss::{Keep, Weights};
 use fieldmark_trainer::net::network::{ClassLayer, Learning, NetworkConfig, Norms, build};
-use fieldmark_trainer::random::stream;
+use fieldmark_trainer::random::{Stream, stream};
 use fieldmark_trainer::run::config::LossConfig;
 use fieldmark_trainer::run::recipe::Recipe;
+use fieldmark_trainer::training::loss::losses;
 use fieldmark_trainer::training::optim::{Rates, Sgd};
-use fieldmark_trainer::training::train::losses;
 use rand::RngExt;
 
 const BATCH: usize = 5;
@@ -30,7 +30,7 @@ fn trained(backbone: Backbone, stride: usize, learning: Learning, threads: usize
     let mc = Weights { mu: 1.0, lambda: 0.5 };
     let loss = LossConfig { mc, keep: Keep::Half, mu_warm_up_epochs: 0.0, label_smoothing: 0.1 };
     let mut sgd = Sgd::new(Recipe::Scratch.config().optim);
-    let mut rng = stream(&[7]);
+    let mut rng = stream(Stream::Trial { number: 7 });
     let pixels: Vec<f32> = (0..BATCH * 3 * SIDE * SIDE).map(|_| rng.random_range(0.0..255.0)).collect();
     let images = Tensor::from_vec(pixels, (BATCH, 3, SIDE, SIDE), &Device::Cpu).unwrap();
     let labels = Tensor::new(&[0u32, 3, 1, 2, 2], &Device::Cpu).unwrap();

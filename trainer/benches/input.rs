@@ -16,7 +16,7 @@ use fieldmark::picture::{Limits, decode_picture, read_picture};
 use fieldmark_trainer::data::batch::{Augment, Batches, Pictures, Plan};
 use fieldmark_trainer::data::dataset::Sample;
 use fieldmark_trainer::net::ops::keep_freed_memory;
-use fieldmark_trainer::random::stream;
+use fieldmark_trainer::random::{Stream, stream};
 use image::ImageEncoder;
 use image::codecs::jpeg::JpegEncoder;
 use rand::RngExt;
@@ -151,9 +151,9 @@ fn jpegs(folder: &Path, count: usize) -> Result<Vec<PathBuf>> {
 fn photo(folder: &Path, seed: u64) -> Result<PathBuf> {
     let mut pixels = vec![128.0_f32; (3 * WIDTH * HEIGHT) as usize];
     for (octave, cell) in [160_u32, 80, 40, 20, 10, 5, 2].into_iter().enumerate() {
-        add_blobs(&mut pixels, cell, &mut stream(&[seed, octave as u64]));
+        add_blobs(&mut pixels, cell, &mut stream(Stream::Trial { number: 100 * seed + octave as u64 }));
     }
-    let mut rng = stream(&[seed, 99]);
+    let mut rng = stream(Stream::Trial { number: 100 * seed + 99 });
     for pixel in pixels.chunks_exact_mut(3) {
         let grain = GRAIN * (rng.random::<f32>() - 0.5);
         for value in pixel {

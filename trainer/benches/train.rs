@@ -21,11 +21,11 @@ use fieldmark_trainer::net::device::{self, Kind, Precision};
 use fieldmark_trainer::net::mc_loss::{Keep, Weights};
 use fieldmark_trainer::net::network::{self, ClassLayer, Learning, Network, NetworkConfig, Norms};
 use fieldmark_trainer::net::ops::keep_freed_memory;
-use fieldmark_trainer::random::stream;
+use fieldmark_trainer::random::{Stream, stream};
 use fieldmark_trainer::run::config::LossConfig;
 use fieldmark_trainer::run::recipe::Recipe;
+use fieldmark_trainer::training::loss::losses;
 use fieldmark_trainer::training::optim::{Rates, Sgd};
-use fieldmark_trainer::training::train::losses;
 use rand::RngExt;
 
 #[derive(Parser)]
@@ -128,7 +128,7 @@ impl Training {
         };
         let device = device::open(kind, precision)?;
         let network = network::build(&config, args.classes, args.side, 0)?.on(&device, precision)?;
-        let mut rng = stream(&[0]);
+        let mut rng = stream(Stream::Trial { number: 0 });
         let (batch, side) = (args.batch, args.side as usize);
         let pixels: Vec<f32> = (0..batch * 3 * side * side).map(|_| rng.random_range(0.0..255.0)).collect();
         let images = Tensor::from_vec(pixels, (batch, 3, side, side), &Device::Cpu)?.to_device(&device)?;
@@ -143,7 +143,7 @@ impl Training {
         let config = LossConfig { mc, keep: Keep::Half, mu_warm_up_epochs: 0.0, label_smoothing: 0.0 };
         for _ in 0..count {
             self.done += 1;
-            let mut rng = stream(&[1, self.done]);
+            let mut rng = stream(Stream::Trial { number: self.done });
             let gradients = if self.has_mc {
                 losses(&self.network, &self.images, &self.labels, &config, mc.mu, LEARNING, &mut rng)?
                     .backward(&self.network)?

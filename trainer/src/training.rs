@@ -5,6 +5,8 @@
 //! May use: [`run`](crate::run), [`data`](crate::data), [`net`](crate::net).
 
 pub mod average;
+mod best;
+pub mod loss;
 pub mod memory;
 pub mod optim;
 pub mod train;

@@ -21,7 +21,7 @@ pub use on_device::OnDevice;
 pub use pictures::{CACHE_BYTES, Pictures, unreadable};
 
 use crate::data::dataset::Sample;
-use crate::random::stream;
+use crate::random::{Stream, stream};
 use queue::Queue;
 
 /// Pictures and their classes, ready for the network.
@@ -73,7 +73,7 @@ pub enum Sampling {
 
 /// The order in which an epoch takes samples.
 pub fn epoch_order(seed: u64, epoch: usize, samples: &[Sample], sampling: Sampling) -> Vec<usize> {
-    let mut rng = stream(&[seed, ORDER, epoch as u64]);
+    let mut rng = stream(Stream::Order { seed, epoch: epoch as u64 });
     let mut order: Vec<usize> = match sampling {
         Sampling::Uniform => (0..samples.len()).collect(),
         Sampling::Balanced => balanced(samples, &mut rng),
@@ -81,10 +81,6 @@ pub fn epoch_order(seed: u64, epoch: usize, samples: &[Sample], sampling: Sampli
     order.shuffle(&mut rng);
     order
 }
-
-/// Streams of the epoch's order and of the pictures' changes: same seed, unrelated numbers.
-const ORDER: u64 = 0;
-const CHANGES: u64 = 1;
 
 /// As many indices as samples, classes in turn; a class repeats a picture only after all of its others.
 fn balanced(samples: &[Sample], rng: &mut impl rand::Rng) -> Vec<usize> {
@@ -198,7 +194,11 @@ fn make_batch(pictures: &Pictures, items: &[Item], plan: &Plan, batch: usize) ->
         let planes = match &plan.augment {
             None => pictures.as_on_the_board(&item.path).map(|frame| augment::planes(&frame)),
             Some(change) => {
-                let mut rng = stream(&[plan.seed, CHANGES, plan.epoch as u64, place as u64]);
+                let mut rng = stream(Stream::Augmentation {
+                    seed: plan.seed,
+                    epoch: plan.epoch as u64,
+                    place: place as u64,
+                });
                 let frame = pictures.scaled(&item.path);
                 frame.map(|frame| {
                     augment::augmented(&frame, pictures.rule(), pictures.side(), change, &mut rng)

@@ -26,7 +26,7 @@ use tiny_skia::Pixmap;
 
 pub use species::{PLUMAGES, Part, Plumage, SPECIES, Species, field_marks, look_alike};
 
-use crate::random::stream;
+use crate::random::{Stream, stream};
 use bird::{Region, bird, regions};
 use pose::pose;
 use species::Rgb;
@@ -174,7 +174,8 @@ fn plans(config: &SynthConfig) -> Vec<Plan> {
 
 /// The RGB bytes of a planned picture, and what is known about it.
 fn picture(plan: &Plan, config: &SynthConfig) -> (Vec<u8>, Truth) {
-    let mut rng = stream(&[config.seed, plan.species as u64, plan.number as u64]);
+    let mut rng =
+        stream(Stream::Bird { seed: config.seed, species: plan.species as u64, number: plan.number as u64 });
     let species = &SPECIES[plan.species];
     let plumage = worn(&PLUMAGES[rng.random_range(0..PLUMAGES.len())], &mut rng);
     let pose = pose(config.side, rng.random_range(PLUMPNESS), &mut rng);
@@ -299,9 +300,10 @@ mod tests {
         for class in (0..SPECIES.len()).step_by(2) {
             for number in 0..8 {
                 let [a, b] = [&SPECIES[class], &SPECIES[class + 1]];
-                let pose = pose(160, 1.0, &mut stream(&[number]));
+                let pose = pose(160, 1.0, &mut stream(Stream::Trial { number }));
                 let plumage = &PLUMAGES[number as usize % PLUMAGES.len()];
-                let drawn = |species| bird(species, plumage, &pose, 160, &mut stream(&[9]));
+                let drawn =
+                    |species| bird(species, plumage, &pose, 160, &mut stream(Stream::Trial { number: 9 }));
                 let [drawn_a, drawn_b] = [a, b].map(drawn);
                 let marks = field_marks(a, b);
                 let is_inside = |x: f32, y: f32| {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::dataset::Sample;
 use crate::measure::answers::{AnswerError, Answered, answers};
-use crate::random::stream;
+use crate::random::{Stream, stream};
 use crate::run::folder::Trained;
 
 /// Bins of a reliability diagram, of equal width.
@@ -171,7 +171,7 @@ pub fn reliability(answered: &[Answered], temperature: f32) -> Reliability {
     }
     let sums = binned(&confidences, &right);
     let by_chance = (0..DRAWS).map(|draw| {
-        let mut rng = stream(&[draw]);
+        let mut rng = stream(Stream::Calibration { draw });
         let right: Vec<bool> = confidences.iter().map(|&sure| rng.random::<f64>() < sure).collect();
         calibration_error(&binned(&confidences, &right))
     });
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn the_temperature_undoes_a_known_scaling() {
         // Classes drawn by the softmax of the logits, which are then said to be 2.5 times as large.
-        let mut rng = stream(&[1]);
+        let mut rng = stream(Stream::Trial { number: 1 });
         let mut draw = || {
             let logits: Vec<f32> = (0..5).map(|_| rng.random_range(-3.0..3.0)).collect();
             let mut left = rng.random::<f32>();

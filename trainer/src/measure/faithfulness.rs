@@ -32,7 +32,7 @@ use crate::data::dataset::{Dataset, Sample, spread};
 use crate::data::picture::{Seen, seen, stacked};
 use crate::measure::eval::{CueCount, CueRates, EvalError};
 use crate::net::network::Network;
-use crate::random::stream;
+use crate::random::{Stream, stream};
 use crate::run::folder::Trained;
 use background::BackgroundSums;
 use deletion::{Covered, CoveringSums};
@@ -43,9 +43,6 @@ use stability::StabilityCount;
 
 /// Pictures that are looked at together.
 const BATCH: usize = 16;
-
-/// Of random regions; the run's own seed has no say, so that runs are measured with the same regions.
-const REGIONS: u64 = 3;
 
 /// How faithful a network's cues are. `faithfulness` in `eval.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -152,7 +149,7 @@ impl Tally {
         self.background.add(sample, seen.size, (&seen.view, side), observed);
         let planes = input(&seen.frame).into_raw_vec_and_offset().0;
         let picture = Covered { planes: &planes, canvas: Canvas::of(&seen.view, side), class: sample.class };
-        self.coverings.add(observer, &picture, observed, &mut stream(&[REGIONS, place]))?;
+        self.coverings.add(observer, &picture, observed, &mut stream(Stream::Regions { place }))?;
         self.stability.add(observer, &picture, observed)
     }
 }

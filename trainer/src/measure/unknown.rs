@@ -14,7 +14,7 @@ use crate::data::dataset::{Dataset, Sample};
 use crate::measure::answers::{AnswerError, Answered, answers};
 use crate::measure::calibration::{Fitted, fitted, scores, share_reaching};
 use crate::net::network::Network;
-use crate::random::stream;
+use crate::random::{Stream, stream};
 use crate::run::config::Config;
 use crate::run::folder::Trained;
 
@@ -91,9 +91,6 @@ pub enum LeaveOutError {
     },
 }
 
-/// Random streams of the classes left out; other numbers are taken by [`crate::data::batch`] and [`crate::training::train`].
-const LEFT_OUT: u64 = 16;
-
 /// The classes that run `run` (0-based) does without: `share` of them, at least one, and never all but one. Runs take
 /// turns: no class is left out twice before there are too few that were not yet.
 ///
@@ -109,7 +106,7 @@ pub fn left_out(classes: usize, share: f64, seed: u64, run: usize) -> Result<Vec
     let count = ((share * classes as f64).round() as usize).clamp(1, classes - 2);
     let turns = classes / count;
     let mut order: Vec<usize> = (0..classes).collect();
-    order.shuffle(&mut stream(&[seed, LEFT_OUT, (run / turns) as u64]));
+    order.shuffle(&mut stream(Stream::LeftOut { seed, turn: (run / turns) as u64 }));
     let mut chosen = order[run % turns * count..][..count].to_vec();
     chosen.sort_unstable();
     Ok(chosen)

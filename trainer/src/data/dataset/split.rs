@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Dataset, DatasetError, Sample};
-use crate::random::stream;
+use crate::random::{Stream, stream};
 
 /// How pictures are held out where the data set does not come split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,7 +80,13 @@ pub(super) fn hold_out(
     {
         return Err(DatasetError::Groups { by, pictures: samples.len(), groups: groups.len() });
     }
-    let is_held_out = chosen(samples, &groups, classes, share, &mut stream(&[rule.seed, purpose as u64]));
+    let is_held_out = chosen(
+        samples,
+        &groups,
+        classes,
+        share,
+        &mut stream(Stream::HeldOut { seed: rule.seed, split: purpose as u64 }),
+    );
     let (mut held_out, mut rest) = (Vec::new(), Vec::new());
     for (sample, is_held_out) in samples.drain(..).zip(is_held_out) {
         if is_held_out { &mut held_out } else { &mut rest }.push(sample);

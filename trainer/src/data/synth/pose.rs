@@ -122,12 +122,12 @@ pub fn pose(side: u32, plumpness: f32, rng: &mut impl Rng) -> Pose {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::stream;
+    use crate::random::{Stream, stream};
 
     #[test]
     fn every_pose_keeps_the_bird_inside_the_picture() {
         for seed in 0..500 {
-            let pose = pose(160, 1.0, &mut stream(&[seed]));
+            let pose = pose(160, 1.0, &mut stream(Stream::Trial { number: seed }));
             for point in extremes(&pose) {
                 assert!(
                     (0.0..=160.0).contains(&point.x) && (0.0..=160.0).contains(&point.y),
@@ -139,7 +139,9 @@ mod tests {
 
     #[test]
     fn birds_face_both_ways() {
-        let right = (0..200).filter(|&seed| pose(160, 1.0, &mut stream(&[seed])).body.sx > 0.0).count();
+        let right = (0..200)
+            .filter(|&seed| pose(160, 1.0, &mut stream(Stream::Trial { number: seed })).body.sx > 0.0)
+            .count();
         assert!((70..130).contains(&right), "{right}");
     }
 }

@@ -167,7 +167,7 @@ mod tests {
     use ndarray::array;
 
     use super::*;
-    use crate::random::stream;
+    use crate::random::{Stream, stream};
 
     const WHOLE: Canvas = Canvas { side: 10, left: 0, top: 0, width: 10, height: 10 };
 
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn squares_have_their_area_wherever_they_are() {
-        let mut rng = stream(&[1]);
+        let mut rng = stream(Stream::Trial { number: 1 });
         for point in [[5.0, 5.0], [0.0, 0.0], [10.0, 3.0]] {
             assert_eq!(WHOLE.square_around(point, 0.09).len(), 9, "{point:?}");
             assert_eq!(WHOLE.random_square(0.09, &mut rng).len(), 9);
@@ -199,7 +199,7 @@ mod tests {
     fn chance_takes_squares_first_and_each_pixel_of_the_canvas_once() {
         let canvas = Canvas { left: 2, width: 6, ..WHOLE };
         for until in [0.1, 0.5, 1.0] {
-            let mut order = canvas.by_chance(0.15, until, &mut stream(&[2]));
+            let mut order = canvas.by_chance(0.15, until, &mut stream(Stream::Trial { number: 2 }));
             // A square of 3 x 3 pixels.
             assert_eq!([order[1] - order[0], order[3] - order[0], order[8] - order[0]], [1, 10, 22]);
             order.sort_unstable();

@@ -284,7 +284,7 @@ fn figures_do_not_depend_on_the_number_of_threads() {
     let network = build(&config, 2, 32, 1).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut dataset = dataset(folder.path());
-    let mut rng = stream(&[1]);
+    let mut rng = stream(Stream::Trial { number: 1 });
     for sample in &dataset.test {
         let noise = image::RgbImage::from_fn(40, 40, |_, _| image::Rgb([0; 3].map(|_: u8| rng.random())));
         noise.save(&sample.path).unwrap();

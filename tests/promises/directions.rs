@@ -1,0 +1,216 @@
+//! Modules depend on each other in one direction: no circle of rooms in any crate, and the trainer's wings in their order.
+//!
+//! A room is a module beside others: a file of a crate's root with all that is below it; in the trainer's library, of a wing.
+//! What counts is code outside of tests: each path that begins with `crate::` or `super::`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// The trainer's wings. Each may use those before it; training and measuring do not know each other.
+const WINGS: [&str; 6] = ["net", "data", "run", "training", "measure", "publish"];
+
+/// Who uses whom. A module is its path from the crate's root, which is the empty one.
+type Uses = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
+
+#[test]
+fn the_trainers_wings_use_only_wings_before_them() {
+    let place = |wing: &str| WINGS.iter().position(|known| *known == wing);
+    for (from, to) in arrows(&uses("../trainer/src", 1)) {
+        let (Some(from_place), Some(to_place)) = (place(&from[0]), place(&to[0])) else {
+            assert!(place(&to[0]).is_none(), "{} uses the wing {}", from[0], to[0]);
+            continue;
+        };
+        assert!(to_place < from_place, "{} uses {}", from[0], to[0]);
+        assert!(
+            to[0] != "training" || from[0] != "measure" && from[0] != "publish",
+            "{} uses training",
+            from[0]
+        );
+    }
+}
+
+#[test]
+fn no_crate_has_a_circle_of_modules() {
+    for (folder, depth) in [
+        ("../trainer/src", 2),
+        ("../trainer/src/bin/fieldmark-trainer", 1),
+        ("../runtime/src", 1),
+        ("../runtime/src/bin/fieldmark", 1),
+        ("../xtask/src", 1),
+    ] {
+        let uses = uses(folder, depth);
+        assert!(uses.len() > 5, "{folder} has {} modules", uses.len());
+        let circle = circle(&uses);
+        assert!(circle.is_none(), "{folder}: {}", circle.unwrap());
+    }
+}
+
+#[test]
+fn paths_are_read_as_the_compiler_reads_them() {
+    let at = ["net".to_owned(), "layer".to_owned()];
+    let code = "use crate::data::{batch, lint::{Lint, table}};\nuse super::ops::Sum;\nuse super::super::random;\n\
+        // crate::nothing\nfn f() { crate::run::folder::open(); not_crate::x() }";
+    let found: Vec<String> = paths(code, &at).iter().map(|path| path.join("::")).collect();
+    let expected = [
+        "data::batch",
+        "data::lint::Lint",
+        "data::lint::table",
+        "run::folder::open",
+        "net::ops::Sum",
+        "random",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_circle_is_found_and_named() {
+    let module = |name: &str| vec![name.to_owned()];
+    let uses = |pairs: &[(&str, &str)]| {
+        let mut uses = Uses::new();
+        for (from, to) in pairs {
+            uses.entry(module(from)).or_default().insert(module(to));
+        }
+        uses
+    };
+    assert_eq!(circle(&uses(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
+    assert_eq!(circle(&uses(&[("a", "b"), ("b", "c"), ("c", "b")])).unwrap(), "b -> c -> b");
+}
+
+/// The rooms of the crate whose root file is in `folder`, `depth` names long at most, and what each uses.
+fn uses(folder: &str, depth: usize) -> Uses {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files = Vec::new();
+    gather(&folder, &mut Vec::new(), &mut files);
+    let modules: BTreeSet<Vec<String>> = files.iter().map(|(module, _)| module.clone()).collect();
+    // The longest beginning of a path that is a module, cut to a room.
+    let room = |path: &[String]| {
+        let length = (0..=path.len()).rev().find(|&length| modules.contains(&path[..length])).unwrap_or(0);
+        path[..length.min(depth)].to_vec()
+    };
+    let mut uses = Uses::new();
+    for (module, code) in &files {
+        let from = room(module);
+        for path in paths(code, module) {
+            let to = room(&path);
+            let is_face = from.starts_with(&to) && !to.is_empty();
+            if to != from && !is_face {
+                uses.entry(from.clone()).or_default().insert(to);
+            }
+        }
+        uses.entry(from).or_default();
+    }
+    // The root uses what it declares; a face declares, and uses nothing.
+    if let Some(root) = uses.get(&Vec::new()).cloned() {
+        let rooms: Vec<_> = uses.keys().filter(|room| room.len() == 1).cloned().collect();
+        let has_code = !root.is_empty() || folder.join("main.rs").exists();
+        if has_code {
+            uses.entry(Vec::new()).or_default().extend(rooms);
+        }
+    }
+    uses
+}
+
+/// All files below `folder` but those of tests and of programs, as modules with their code.
+fn gather(folder: &Path, module: &mut Vec<String>, files: &mut Vec<(Vec<String>, String)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let is_root = ["lib", "main", "mod"].contains(&name.as_str());
+        if name == "tests" || name == "bin" && module.is_empty() {
+            continue;
+        }
+        if !is_root {
+            module.push(name);
+        }
+        if path.is_dir() {
+            gather(&path, module, files);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push((module.clone(), fs::read_to_string(&path).unwrap()));
+        }
+        if !is_root {
+            module.pop();
+        }
+    }
+}
+
+/// The paths in the code of `module`, from the crate's root.
+fn paths(code: &str, module: &[String]) -> Vec<Vec<String>> {
+    let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let without_comment = |line: &str| line.split("//").next().unwrap_or_default().to_owned() + "\n";
+    let code: String = code.lines().map(without_comment).collect();
+    let mut found = Vec::new();
+    for (start, base) in [("crate::", &[][..]), ("super::", &module[..module.len().saturating_sub(1)])] {
+        for (at, _) in code.match_indices(start) {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+                continue;
+            }
+            let (mut base, mut rest) = (base, &code[at + start.len()..]);
+            while let Some(shorter) = rest.strip_prefix("super::") {
+                (base, rest) = (&base[..base.len().saturating_sub(1)], shorter);
+            }
+            expand(base, rest, &mut found);
+        }
+    }
+    found
+}
+
+/// Adds the paths that `rest` begins with, behind `base`; groups in braces are several. What follows them is left.
+fn expand<'a>(base: &[String], rest: &'a str, found: &mut Vec<Vec<String>>) -> &'a str {
+    let rest = rest.trim_start();
+    if let Some(mut rest) = rest.strip_prefix('{') {
+        loop {
+            rest = expand(base, rest, found).trim_start();
+            match rest.strip_prefix(',') {
+                Some(more) if !more.trim_start().starts_with('}') => rest = more,
+                more => return more.unwrap_or(rest).trim_start().strip_prefix('}').unwrap_or(""),
+            }
+        }
+    }
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let mut path = base.to_vec();
+    path.extend((end > 0 && &rest[..end] != "self").then(|| rest[..end].to_owned()));
+    let rest = &rest[end..];
+    if let Some(rest) = rest.strip_prefix("::") {
+        return expand(&path, rest, found);
+    }
+    found.push(path);
+    let alias = rest.strip_prefix(" as ").unwrap_or(rest);
+    if alias.len() == rest.len() {
+        return rest;
+    }
+    &alias[alias.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(alias.len())..]
+}
+
+fn arrows(uses: &Uses) -> impl Iterator<Item = (&Vec<String>, &Vec<String>)> {
+    let all = uses.iter().flat_map(|(from, to)| to.iter().map(move |to| (from, to)));
+    all.filter(|(from, to)| !from.is_empty() && !to.is_empty())
+}
+
+/// A way from a module back to itself, if there is one.
+fn circle(uses: &Uses) -> Option<String> {
+    // Whatever uses nothing that is left is on no circle.
+    let mut left = uses.clone();
+    loop {
+        let done: Vec<_> =
+            left.keys().filter(|of| left[*of].iter().all(|to| !left.contains_key(to))).cloned().collect();
+        if done.is_empty() {
+            break;
+        }
+        done.iter().for_each(|module| drop(left.remove(module)));
+    }
+    let mut way = vec![left.keys().next()?];
+    loop {
+        let next = left[way[way.len() - 1]].iter().find(|to| left.contains_key(*to))?;
+        if let Some(start) = way.iter().position(|module| *module == next) {
+            let names = way[start..].iter().chain([&next]).map(|module| name(module));
+            return Some(names.collect::<Vec<_>>().join(" -> "));
+        }
+        way.push(next);
+    }
+}
+
+fn name(module: &[String]) -> String {
+    if module.is_empty() { "the root".to_owned() } else { module.join("::") }
+}
