@@ -141,3 +141,16 @@ fn pytorch_agrees_on_the_losses_and_their_gradients() {
         }
     }
 }
+
+#[path = "../../trainer/examples/mc_loss.rs"]
+#[allow(dead_code, unreachable_pub, reason = "its `main` is for people")]
+mod example;
+
+#[test]
+fn the_examples_channels_learn_their_class_and_part() {
+    let losses = example::train(400).unwrap();
+    let [first, last] = [&losses[0], &losses[losses.len() - 1]];
+    let of = |loss: &Tensor| scalar(loss);
+    assert!(of(&first.discriminality) > 1.3 && of(&first.coverage) < 0.4);
+    assert!(of(&last.discriminality) < 0.6 && of(&last.coverage) > 0.9);
+}

@@ -18,7 +18,7 @@
 //! 6. [`publish`]: the ONNX file, written once the board's engine has agreed ([`publish::export`]); a page for a person
 //!    ([`publish::report`]); curves for TensorBoard ([`publish::tensorboard`]).
 //!
-//! [`random`] names all random streams.
+//! [`random`] names all random streams. `examples/mc_loss.rs` uses the loss on maps of your own.
 //!
 //! # Shapes
 //!
