@@ -7,17 +7,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::process::{Act, cargo, in_words, line, run, workspace};
+use crate::measured::{Took, run_measured};
+use crate::process::{Act, cargo, in_words, line, workspace};
 use crate::toolchain::origin;
 
 struct Step {
     name: &'static str,
     /// What is typed after `cargo`.
     words: &'static str,
-    environment: Option<(&'static str, &'static str)>,
+    environment: &'static [(&'static str, &'static str)],
     /// What it builds for. Where no standard library for that can be had, the step is left out, and said to be: rustup
     /// brings them from a place that not every machine reaches.
-    target: Option<&'static str>,
+    targets: &'static [&'static str],
 }
 
 /// Cheap steps first.
@@ -30,7 +31,7 @@ const STEPS: [Step; 16] = [
     step("programs", "xtask programs --install"),
     step("test", "test --workspace"),
     step("hub", "test --locked --package xtask --features hub weights"),
-    Step { environment: Some(("RUSTDOCFLAGS", "-D warnings")), ..step("doc", "doc --workspace --no-deps") },
+    Step { environment: &[("RUSTDOCFLAGS", "-D warnings")], ..step("doc", "doc --workspace --no-deps") },
     step("no-std", "xtask no-std"),
     step("sanitize", "xtask sanitize"),
     // Building it takes a gigabyte and half an hour; whether candle still is as the build expects shows in a second.
@@ -40,8 +41,8 @@ const STEPS: [Step; 16] = [
     step("train-and-export", "xtask train-and-export --quick --out target/ci-out"),
     step("check-onnx", "xtask check-onnx target/ci-out/model.onnx"),
     step("check-weights", "xtask check-weights"),
-    Step { target: Some("thumbv7em-none-eabihf"), ..step("bare-metal", BARE_METAL) },
-    Step { target: Some("aarch64-unknown-linux-gnu"), ..step("board", "xtask test --board pi4") },
+    Step { targets: &["thumbv7em-none-eabihf"], ..step("bare-metal", BARE_METAL) },
+    Step { targets: &["aarch64-unknown-linux-gnu"], ..step("board", "xtask test --board pi4") },
 ];
 
 /// The first bird that the step before draws.
@@ -52,7 +53,7 @@ const BARE_METAL: &str = "xtask bare-metal target/ci-out/model.onnx \
 const ALL_BOARDS: Step = step("all-boards", "xtask test --all-boards --profile board");
 
 const fn step(name: &'static str, words: &'static str) -> Step {
-    Step { name, words, environment: None, target: None }
+    Step { name, words, environment: &[], targets: &[] }
 }
 
 /// What can be chosen.
@@ -63,7 +64,25 @@ pub struct Options {
     all_boards: bool,
 }
 
-/// Runs all steps, to the first that fails.
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    Failed,
+    /// What it builds for is not to be had here.
+    LeftOut,
+    /// An earlier one failed.
+    NotRun,
+}
+
+/// A line of the table.
+struct Row {
+    name: &'static str,
+    outcome: Outcome,
+    took: Took,
+}
+
+/// Runs all steps, to the first that fails; prints what each took.
 ///
 /// # Errors
 /// The step that failed, and how to repeat it.
@@ -74,33 +93,74 @@ pub fn ci(options: &Options) -> Result<()> {
         fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
     }
     let started = Instant::now();
-    let mut times = Vec::new();
+    let mut rows = Vec::new();
+    let mut failure = None;
     for step in STEPS.iter().chain(options.all_boards.then_some(&ALL_BOARDS)) {
-        if let Some(target) = step.target.filter(|target| !matches!(origin(&Act::REAL, target), Ok(Some(_))))
-        {
-            eprintln!("step {} left out: no standard library for {target} to be had here", step.name);
-            times.push(format!("{} left out", step.name));
-            continue;
-        }
-        let took = timed(step, &root)?;
-        times.push(format!("{} {}", step.name, in_words(took)));
+        let (outcome, took) = match &failure {
+            Some(_) => (Outcome::NotRun, Took::default()),
+            None if is_left_out(step) => (Outcome::LeftOut, Took::default()),
+            None => {
+                let (outcome, took) = done(step, &root);
+                failure = outcome.err();
+                (if failure.is_none() { Outcome::Passed } else { Outcome::Failed }, took)
+            }
+        };
+        rows.push(Row { name: step.name, outcome, took });
     }
-    eprintln!("ci passed in {}: {}", in_words(started.elapsed()), times.join(", "));
-    Ok(())
+    eprintln!("{}", table(&rows));
+    let took = in_words(started.elapsed());
+    match failure {
+        Some(failure) => Err(failure.context(format!("ci failed after {took}"))),
+        None => {
+            eprintln!("ci passed in {took}");
+            Ok(())
+        }
+    }
 }
 
-fn timed(step: &Step, root: &Path) -> Result<Duration> {
-    let started = Instant::now();
+fn is_left_out(step: &Step) -> bool {
+    let is_missing = |target: &&&str| !matches!(origin(&Act::REAL, target), Ok(Some(_)));
+    let Some(target) = step.targets.iter().find(is_missing) else { return false };
+    eprintln!("step {} left out: no standard library for {target} to be had here", step.name);
+    true
+}
+
+fn done(step: &Step, root: &Path) -> (Result<()>, Took) {
     let mut command = cargo();
-    command.args(step.words.split(' ')).envs(step.environment).current_dir(root);
-    let outcome = run(&mut command);
-    let took = started.elapsed();
-    let name = step.name;
-    let repeat = if outcome.is_ok() { String::new() } else { format!("; to repeat it: {}", line(&command)) };
-    let ended = if outcome.is_ok() { "passed" } else { "failed" };
-    eprintln!("step {name} {ended} after {}{repeat}", in_words(took));
-    outcome.with_context(|| format!("step {name}"))?;
-    Ok(took)
+    command.args(step.words.split(' ')).envs(step.environment.iter().copied()).current_dir(root);
+    eprintln!("$ {}", line(&command));
+    let (outcome, took) = run_measured(&mut command);
+    let (name, wall) = (step.name, in_words(took.wall));
+    match &outcome {
+        Ok(()) => eprintln!("step {name} passed after {wall}"),
+        Err(_) => eprintln!("step {name} failed after {wall}; to repeat it: {}", line(&command)),
+    }
+    (outcome.with_context(|| format!("step {name}")), took)
+}
+
+/// What each step took, and all together.
+fn table(rows: &[Row]) -> String {
+    let total = rows.iter().fold((Duration::ZERO, Some(Duration::ZERO)), |(wall, cpu), Row { took, .. }| {
+        let was_run = took.wall > Duration::ZERO;
+        let sum = |cpu: Duration| if was_run { took.cpu.map(|more| cpu + more) } else { Some(cpu) };
+        (wall + took.wall, cpu.and_then(sum))
+    });
+    let cell = |duration: Option<Duration>| duration.map_or("-".to_owned(), in_words);
+    let line = |name: &str, [wall, cpu]: [String; 2], outcome: &str| {
+        format!("{name:18}{wall:>14}{cpu:>14}   {outcome}").trim_end().to_owned()
+    };
+    let mut lines = vec![line("step", ["wall time", "CPU time"].map(str::to_owned), "outcome")];
+    for Row { name, outcome, took } in rows {
+        let (cells, outcome) = match outcome {
+            Outcome::Passed => ([cell(Some(took.wall)), cell(took.cpu)], "passed"),
+            Outcome::Failed => ([cell(Some(took.wall)), cell(took.cpu)], "failed"),
+            Outcome::LeftOut => ([cell(None), cell(None)], "left out"),
+            Outcome::NotRun => ([cell(None), cell(None)], "not run"),
+        };
+        lines.push(line(name, cells, outcome));
+    }
+    lines.push(line("all", [cell(Some(total.0)), cell(total.1)], ""));
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -115,5 +175,35 @@ mod tests {
         for step in own {
             assert!(crate::Cli::try_parse_from(step.words.split(' ')).is_ok(), "{}", step.words);
         }
+    }
+
+    #[test]
+    fn the_table_has_a_line_a_step_and_one_for_all() {
+        let took = |wall, cpu| Took { wall: Duration::from_secs(wall), cpu: Some(Duration::from_secs(cpu)) };
+        let rows = [
+            Row { name: "format", outcome: Outcome::Passed, took: took(2, 1) },
+            Row { name: "test", outcome: Outcome::Failed, took: took(100, 185) },
+            Row { name: "board", outcome: Outcome::NotRun, took: Took::default() },
+        ];
+        let expected = "\
+step                   wall time      CPU time   outcome
+format                     2.0 s         1.0 s   passed
+test                1 min 40 s    3 min 5 s   failed
+board                          -             -   not run
+all                 1 min 42 s    3 min 6 s";
+        let words = |table: &str| {
+            table
+                .lines()
+                .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words(&table(&rows)), words(expected));
+    }
+
+    #[test]
+    fn a_step_that_was_not_counted_leaves_the_sum_open() {
+        let took = Took { wall: Duration::from_secs(2), cpu: None };
+        let all = table(&[Row { name: "format", outcome: Outcome::Passed, took }]);
+        assert!(all.ends_with("-"), "{all}");
     }
 }

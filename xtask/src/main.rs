@@ -14,6 +14,7 @@ mod ci;
 mod deploy;
 mod dist;
 mod hash;
+mod measured;
 mod no_std;
 mod process;
 mod programs;

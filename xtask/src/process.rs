@@ -64,7 +64,11 @@ pub fn succeeds(command: &mut Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-fn checked(line: String, status: ExitStatus) -> Result<()> {
+/// What a program's end means; `line` names it.
+///
+/// # Errors
+/// [`Failed`].
+pub fn checked(line: String, status: ExitStatus) -> Result<()> {
     if status.success() { Ok(()) } else { Err(Failed { line, status }.into()) }
 }
 
