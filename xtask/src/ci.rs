@@ -109,13 +109,11 @@ pub fn ci(options: &Options) -> Result<()> {
     }
     eprintln!("{}", table(&rows));
     let took = in_words(started.elapsed());
-    match failure {
-        Some(failure) => Err(failure.context(format!("ci failed after {took}"))),
-        None => {
-            eprintln!("ci passed in {took}");
-            Ok(())
-        }
+    if let Some(failure) = failure {
+        return Err(failure.context(format!("ci failed after {took}")));
     }
+    eprintln!("ci passed in {took}");
+    Ok(())
 }
 
 fn is_left_out(step: &Step) -> bool {
@@ -204,6 +202,6 @@ all                 1 min 42 s    3 min 6 s";
     fn a_step_that_was_not_counted_leaves_the_sum_open() {
         let took = Took { wall: Duration::from_secs(2), cpu: None };
         let all = table(&[Row { name: "format", outcome: Outcome::Passed, took }]);
-        assert!(all.ends_with("-"), "{all}");
+        assert!(all.ends_with('-'), "{all}");
     }
 }

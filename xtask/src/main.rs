@@ -23,6 +23,7 @@ mod sanitize;
 mod toolchain;
 mod train;
 mod weights;
+mod windows;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -84,6 +85,8 @@ enum Command {
     BareMetal(bare_metal::Options),
     /// Say where the programs of others are that chores and tests start
     Programs(programs::Options),
+    /// Build both programs for Windows, and with --wine run their main job there
+    Windows(windows::Options),
     /// Do all that CI does
     Ci(ci::Options),
 }
@@ -152,6 +155,7 @@ fn done(command: Command) -> Result<()> {
         Command::NoStd => no_std::no_std(),
         Command::BareMetal(options) => bare_metal::bare_metal(&options),
         Command::Programs(options) => programs::programs(&options),
+        Command::Windows(options) => windows::windows(&options),
         Command::Ci(options) => ci::ci(&options),
     }
 }

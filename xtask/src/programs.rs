@@ -23,6 +23,12 @@ const PROGRAMS: [Program; 4] = [
     Program { name: "scp", package: "openssh-client", why: "cargo xtask deploy" },
 ];
 
+/// What no chore of CI starts, and `--install` does not bring.
+const ON_DEMAND: [Program; 2] = [
+    Program { name: "x86_64-w64-mingw32-gcc", package: "gcc-mingw-w64-x86-64", why: "cargo xtask windows" },
+    Program { name: "wine64", package: "wine64", why: "cargo xtask windows --wine" },
+];
+
 /// What can be chosen.
 #[derive(Args)]
 pub struct Options {
@@ -42,18 +48,25 @@ pub fn programs(options: &Options) -> Result<()> {
         apt_get(&packages).with_context(|| format!("could not install {}", packages.join(", ")))?;
     }
     for Program { name, why, .. } in &PROGRAMS {
-        println!("{name:16} {}, for {why}", found(name)?.display());
+        println!("{name:22} {}, for {why}", found(name)?.display());
+    }
+    for Program { name, package, why } in &ON_DEMAND {
+        let path = on_path(name).map_or(format!("missing ({package})"), |path| path.display().to_string());
+        println!("{name:22} {path}, for {why}");
     }
     Ok(())
 }
 
-/// Where one of [`PROGRAMS`] is.
+/// Where a program is, which one of the lists above may name.
 ///
 /// # Errors
 /// It is missing, and what brings it.
 pub fn found(name: &str) -> Result<PathBuf> {
     if let Some(path) = on_path(name) {
         return Ok(path);
+    }
+    if let Some(Program { package, why, .. }) = ON_DEMAND.iter().find(|program| program.name == name) {
+        bail!("{name} is missing, for {why}; on Debian: apt-get install {package}");
     }
     let package =
         PROGRAMS.iter().find(|program| program.name == name).map_or(name, |program| program.package);
@@ -70,10 +83,11 @@ fn apt_get(packages: &[&str]) -> Result<()> {
     install().or_else(|_| run(Command::new("apt-get").arg("update")).and_then(|()| install()))
 }
 
-/// A program in the folders that shells look into, and in those of administrators, which a user's shell leaves out.
+/// A program in the folders that shells look into, in those of administrators, which a user's shell leaves out, and where
+/// Debian's package of the 64-bit Wine alone has it.
 fn on_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    let folders = env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/lib/wine"].map(PathBuf::from));
     folders.map(|folder| folder.join(name)).find(|path| is_program(path))
 }
 
