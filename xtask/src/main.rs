@@ -9,6 +9,7 @@ mod boards;
 mod build_cuda;
 mod check_onnx;
 mod check_packages;
+mod check_systems;
 mod check_weights;
 mod ci;
 mod deploy;
@@ -79,6 +80,8 @@ enum Command {
     Dist(dist::Options),
     /// Install, start and remove packages in a Debian of their architecture, under emulation
     CheckPackages(check_packages::Options),
+    /// Check that everything compiles for Windows and macOS
+    CheckSystems,
     /// Build the board's core for bare metal
     NoStd,
     /// Name a picture's marks on an emulated microcontroller, and compare
@@ -152,6 +155,7 @@ fn done(command: Command) -> Result<()> {
         Command::Deploy(options) => deploy::deploy(&options),
         Command::Dist(options) => dist::dist(&options),
         Command::CheckPackages(options) => check_packages::check_packages(&options),
+        Command::CheckSystems => check_systems::check_systems(),
         Command::NoStd => no_std::no_std(),
         Command::BareMetal(options) => bare_metal::bare_metal(&options),
         Command::Programs(options) => programs::programs(&options),
