@@ -14,6 +14,7 @@ use fieldmark::picture::{Limits, decode_picture, decode_picture_for};
 use fieldmark::{Frame, Region, network_frame, part_cues, pattern, resize, softmax, top_k};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
+#[cfg(unix)]
 use rustix::time::{ClockId, clock_gettime};
 
 fn main() -> Result<()> {
@@ -105,9 +106,17 @@ fn timed<T>(b: &mut Bencher<'_>, mut work: impl FnMut() -> T) {
     });
 }
 
+#[cfg(unix)]
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Windows is not asked for it: by the clock.
+#[cfg(not(unix))]
+fn processor_time() -> Duration {
+    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed()
 }
 
 type Build = fn(&mut Builder, Value, f32) -> Value;

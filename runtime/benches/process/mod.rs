@@ -3,12 +3,20 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+#[cfg(unix)]
 use rustix::time::{ClockId, clock_gettime};
 
 /// Processor time of all threads of this process.
+#[cfg(unix)]
 pub fn cpu_milliseconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 * 1e-6
+}
+
+/// No number: Windows is not asked.
+#[cfg(not(unix))]
+pub fn cpu_milliseconds() -> f64 {
+    f64::NAN
 }
 
 /// A line of Linux's `/proc/self/status`: `VmRSS:` is the memory now, `VmHWM:` the most there ever was.
