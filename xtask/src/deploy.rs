@@ -14,8 +14,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
+use fieldmark_boards::{Board, Variant};
 
-use crate::boards::{Board, Choice, Profile, Variant, build, starts};
+use crate::boards::{Choice, Profile, build, starts};
 use crate::process::{Act, board_program, line, output};
 use facts::Facts;
 use plan::{Plan, STAGING};

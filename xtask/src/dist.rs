@@ -13,14 +13,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use fieldmark_boards::Variant;
 
-use crate::boards::{Choice, Profile, Variant, build};
+use crate::boards::{Choice, Profile, build};
 use crate::hash::sha256;
 use crate::process::{Act, built, output, run, workspace};
 use crates::{Crates, bill_of_materials, licences};
 use deb::Package;
 
-/// One program of `boards.rs`, under the name of a board that has it.
+/// One program of the table of boards, under the name of a board that has it.
 struct Packed {
     board: &'static str,
     bits: u8,

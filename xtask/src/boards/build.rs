@@ -6,10 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use fieldmark_boards::{Board, Libc, Variant, Version};
 
 use super::library::{Library, library};
 use super::linker::{Linker, linker, variable};
-use super::{Board, Choice, Libc, Variant, Version, elf};
+use super::{Choice, elf};
 use crate::process::{Act, Workspace, made, workspace};
 use crate::toolchain::from_source;
 
@@ -165,7 +166,7 @@ fn within_budget(program: &Path, budget: u64) -> Result<()> {
     eprintln!("# {size} bytes; the budget is {budget}");
     ensure!(
         size <= budget,
-        "{} has {size} bytes, its budget is {budget}: find what grew, and leave it out or say why not in boards.rs",
+        "{} has {size} bytes, its budget is {budget}: find what grew, and leave it out or say why not in trainer/boards",
         program.display()
     );
     Ok(())

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use fieldmark_boards::{Instructions, Libc, Variant, Version};
 
-use super::{Libc, Variant, Version};
 use crate::process::output;
 
 /// What the file says of itself.
@@ -78,11 +78,11 @@ fn said(needs: &Needs) -> String {
 }
 
 fn fits(needs: &Needs, variant: &Variant, glibc: Version) -> Result<()> {
-    let (machine, arm) = match variant.triple.split('-').next() {
-        Some("aarch64") => ("AArch64", None),
-        Some("thumbv7neon") => ("ARM", Some("v7")),
-        Some("arm") => ("ARM", Some("v6")),
-        _ => ("X86-64", None),
+    let (machine, arm) = match variant.instructions {
+        Instructions::Aarch64 => ("AArch64", None),
+        Instructions::Armv7 => ("ARM", Some("v7")),
+        Instructions::Armv6 => ("ARM", Some("v6")),
+        Instructions::X86_64 => ("X86-64", None),
     };
     ensure!(needs.machine.ends_with(machine), "it is for {}, not {machine}", needs.machine);
     if let Some(arm) = arm {
@@ -109,12 +109,12 @@ fn fits(needs: &Needs, variant: &Variant, glibc: Version) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use fieldmark_boards::find;
+
     use super::*;
-    use crate::boards::BOARDS;
 
     fn variant(board: &str, bits: u8) -> &'static Variant {
-        let board = BOARDS.iter().find(|found| found.name == board).unwrap();
-        board.variants.iter().find(|variant| variant.bits == bits).unwrap()
+        find(board, Some(bits)).unwrap().1
     }
 
     fn fits(text: &str, board: &str, bits: u8) -> String {

@@ -9,9 +9,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use fieldmark_boards::{Emulator, Libc, Variant};
 
 use super::debian::unpack;
-use super::{Emulator, Libc, Variant};
 use crate::process::{output, succeeds};
 use crate::weights::cache_folder;
 

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use fieldmark_boards::{Libc, Variant};
 
-use super::{Libc, Variant};
 use crate::process::{Act, cargo, succeeds};
 use crate::python::python_with_packages;
 
@@ -134,12 +134,13 @@ fn path_with(programs: &Path) -> OsString {
 
 #[cfg(test)]
 mod tests {
+    use fieldmark_boards::find;
+
     use super::*;
-    use crate::boards::BOARDS;
     use crate::process::line;
 
     fn variant(board: &str) -> &'static Variant {
-        &BOARDS.iter().find(|found| found.name == board).unwrap().variants[0]
+        find(board, None).unwrap().1
     }
 
     #[test]

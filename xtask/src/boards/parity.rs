@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use fieldmark_boards::{BOARDS, Board, Variant};
 
+use super::Choice;
 use super::answers::{Answer, answers, difference};
 use super::build::{Cross, Profile, tests};
 use super::emulator::{Machine, machine};
-use super::{BOARDS, Board, Choice, Variant};
 use crate::bench_engine::models::{Model, model, model_files};
 use crate::process::{Act, in_words, output, run};
 use crate::train;

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use anyhow::{Result, ensure};
-
-use crate::boards::{Libc, Variant, Version};
+use fieldmark_boards::{Variant, Version};
 
 /// What `facts.sh` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,23 +51,12 @@ impl Facts {
     pub fn check(&self, board: &str, variant: &Variant) -> Result<()> {
         ensure!(!self.machine.is_empty(), "it did not say what it is; is a shell there, and uname?");
         ensure!(self.missing.is_empty(), "it has no {}; install coreutils there", self.missing.join(", no "));
-        let fits = match variant.triple.split('-').next() {
-            // A static program needs nothing of the system but its kernel.
-            Some("aarch64") => self.machine == "aarch64" && (variant.libc == Libc::Musl || self.bits() == 64),
-            Some("x86_64") => self.machine == "x86_64" && self.bits() == 64,
-            Some("thumbv7neon") => self.is_32_bit_arm() && self.machine != "armv6l",
-            _ => self.is_32_bit_arm(),
-        };
         ensure!(
-            fits,
+            variant.starts_on(&self.machine, self.bits()),
             "it is {self}, and {board}'s program is for {}; choose another --board or --bits",
             variant.triple
         );
         Ok(())
-    }
-
-    fn is_32_bit_arm(&self) -> bool {
-        self.bits() == 32 && (self.machine.starts_with("armv") || self.machine == "aarch64")
     }
 
     /// Debian's word counts before getconf's, which not every system has.
@@ -99,8 +87,9 @@ fn version(text: &str) -> Option<Version> {
 
 #[cfg(test)]
 mod tests {
+    use fieldmark_boards::find;
+
     use super::*;
-    use crate::boards::BOARDS;
 
     const PI: &str = "Welcome to the garden
 machine aarch64
@@ -111,8 +100,7 @@ model Raspberry Pi 4 Model B Rev 1.4
 free 1024";
 
     fn check(text: &str, board: &str, bits: u8) -> String {
-        let variants = BOARDS.iter().find(|found| found.name == board).unwrap().variants;
-        let variant = variants.iter().find(|variant| variant.bits == bits).unwrap();
+        let variant = find(board, Some(bits)).unwrap().1;
         Facts::read(text).check(board, variant).map_or_else(|error| error.to_string(), |()| String::new())
     }
 

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use fieldmark_boards::Version;
 
 use super::files::Contents;
-use crate::boards::{Version, glibc};
+use crate::boards::glibc;
 use crate::process::{Act, output};
 
 /// What dpkg knows a package by.
