@@ -15,7 +15,8 @@ use fieldmark_trainer::training::train::train;
 use indicatif::ProgressBar;
 
 use crate::args::UnknownArgs;
-use crate::{say, use_threads, watched};
+use crate::progress::{use_threads, watched};
+use crate::say;
 
 /// Runs the subcommand.
 ///

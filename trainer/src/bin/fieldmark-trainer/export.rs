@@ -1,0 +1,23 @@
+//! `fieldmark-trainer export`: from a run to the board's model file.
+
+use anyhow::Result;
+use fieldmark_trainer::measure::unknown::DEFAULT_SCORE;
+use fieldmark_trainer::publish::export;
+use fieldmark_trainer::run::folder;
+
+use crate::args::ExportArgs;
+use crate::{checkpoint, say};
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// A run that cannot be read, and a model that the board's engine answers differently.
+pub fn run(args: &ExportArgs) -> Result<()> {
+    let trained = folder::open(&args.run, args.data.as_deref(), checkpoint(args.last))?;
+    let evaluation = folder::evaluation(&args.run, &trained.weights)?;
+    let score = folder::comparison(&args.run)?.map_or(DEFAULT_SCORE, |comparison| comparison.chosen);
+    let weights = args.weights.into();
+    let exported = export::export(&trained, &args.out, weights, args.pictures, score, evaluation.as_ref())?;
+    say::exported(&exported, &args.out);
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! `fieldmark-trainer lint`: what is suspicious about a data set.
+
+use anyhow::{Context, Result};
+use fieldmark::file::write_whole;
+use fieldmark_trainer::data::{dataset, lint};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::args::LintArgs;
+use crate::{progress, say};
+
+/// Runs the subcommand; what was found is for the caller to judge.
+///
+/// # Errors
+/// Pictures that cannot be listed, and a JSON file that cannot be written.
+pub fn run(args: &LintArgs) -> Result<lint::Lint> {
+    progress::use_threads(args.threads)?;
+    let rule = args.split.rule(args.seed);
+    let dataset = dataset::read(&args.data, &rule)?;
+    let pictures = dataset.train.len() + dataset.validation.len() + dataset.test.len();
+    let bar = ProgressBar::new(pictures as u64)
+        .with_style(ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {per_sec}  {eta} left")?);
+    let lint = lint::lint(&dataset, &rule, &|| bar.inc(1));
+    bar.finish_and_clear();
+    say::result(lint::table(&lint).trim_end());
+    if let Some(path) = &args.json {
+        let json = serde_json::to_string_pretty(&lint)? + "\n";
+        write_whole(path, json.as_bytes()).with_context(|| {
+            format!("cannot write {}; name a file in a folder that is there", path.display())
+        })?;
+    }
+    Ok(lint)
+}

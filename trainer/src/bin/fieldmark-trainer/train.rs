@@ -1,0 +1,49 @@
+//! `fieldmark-trainer train`: from pictures to a run.
+
+use std::num::NonZeroUsize;
+
+use anyhow::Result;
+use fieldmark_trainer::data::dataset;
+use fieldmark_trainer::net::backbone::Convention;
+use fieldmark_trainer::net::weights::Misfit;
+use fieldmark_trainer::net::{device, network, weights};
+use fieldmark_trainer::training::train;
+
+use crate::args::TrainArgs;
+use crate::{progress, say};
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Options that do not fit each other, pictures or weights that cannot be read, and all of training's.
+pub fn run(args: &TrainArgs) -> Result<()> {
+    progress::use_threads(args.threads)?;
+    let mut config = args.config();
+    config.check()?;
+    let allow = args.allow.iter().copied().map(Misfit::from).collect();
+    let pretrained = args
+        .weights
+        .as_deref()
+        .map(|file| weights::read(file, config.network.backbone, args.convention.map(Convention::from)))
+        .transpose()?;
+    if let Some(pretrained) = &pretrained {
+        config.network.convention = Some(pretrained.origin.convention);
+        config.pretrained = Some(pretrained.start(&allow));
+    }
+    let device = device::open(args.device.into(), config.precision)?;
+    let dataset = dataset::read(&args.data, &config.split)?;
+    say::dataset(&dataset);
+    let network = network::build(&config.network, dataset.labels.len(), config.side, config.seed)?;
+    if let Some(pretrained) = &pretrained {
+        say::loaded(&pretrained.load(&network.params, &allow)?, pretrained);
+    }
+    let network = network.on(&device, config.precision)?;
+    say::network(&network, config.side)?;
+    let (bar, stop) = progress::watched()?;
+    let steps = args.checkpoint_steps.map(NonZeroUsize::get);
+    let outcome = train::train(&network, &dataset, &config, &args.out, steps, &bar, &stop);
+    bar.finish_and_clear();
+    let outcome = outcome?;
+    say::outcome(&outcome, &args.out);
+    Ok(())
+}
