@@ -383,7 +383,7 @@ fn sighup_exchanges_the_model_and_keeps_it_where_the_file_is_broken() {
     let before = bytes(&server);
     let half = house.path("half.onnx");
     let (trained, out) = (house.path("run"), Path::new("--out"));
-    let export = [Path::new("export"), &trained, out, &half, Path::new("--weights"), Path::new("f16")];
+    let export = [Path::new("export"), &trained, out, &half, Path::new("--precision"), Path::new("f16")];
     run("fieldmark-trainer", export).expect(0);
     fs::rename(&half, house.model()).unwrap();
     server.signal("-HUP");

@@ -133,7 +133,7 @@ fn a_run_that_is_asked_to_stop_does_one_step_more_and_goes_on() {
         let (actual, text) = held.let_go();
         assert_eq!(actual, Some(code), "{text}");
         let last = text.lines().last().unwrap();
-        assert!(last.ends_with("saved; the same command goes on"), "{text}");
+        assert!(last.ends_with("saved; the same command resumes the run"), "{text}");
         if last == before {
             break;
         }
@@ -169,7 +169,7 @@ fn a_run_that_is_asked_to_stop_while_it_first_reads_pictures_leaves_the_rest_unr
     held.ask("-TERM");
     let (code, text) = held.let_go();
     assert_eq!(code, Some(143), "{text}");
-    assert_eq!(text, "stopped while the pictures were first read; the same command goes on\n");
+    assert_eq!(text, "stopped while the pictures were first read; the same command starts the run\n");
     assert!(last(&out) == before);
     expect_the_same_bits(&birds, &out);
 }
@@ -189,7 +189,7 @@ fn a_closed_terminal_stops_a_run_unless_it_was_started_to_outlive_it() {
     stopped.signal("-HUP");
     let (code, text) = stopped.let_go();
     assert_eq!(code, Some(129), "{text}");
-    assert!(text.lines().last().unwrap().ends_with("saved; the same command goes on"), "{text}");
+    assert!(text.lines().last().unwrap().ends_with("saved; the same command resumes the run"), "{text}");
     let outlives = held(limited("trap '' HUP", &birds, &out), &out, "metrics.jsonl");
     outlives.signal("-HUP");
     let (code, text) = outlives.let_go();
@@ -264,7 +264,7 @@ fn a_run_that_cannot_fit_into_memory_is_refused_before_anything_is_written() {
     let refused = Command::new("sh").args(command.get_args().map(large)).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.lines().last().unwrap().contains("choose a smaller --batch or --side"), "{said}");
+    assert!(said.lines().last().unwrap().contains("choose a smaller batch or side (--batch, --side)"), "{said}");
     assert!(!out.exists());
 }
 

@@ -2,21 +2,28 @@
 
 use std::io::{Error, ErrorKind};
 
-/// The end of a message about a file that could not be read or written.
-pub fn remedy(act: &str, error: &Error) -> &'static str {
+/// The end of a message about a run's file that could not be read or written.
+pub fn remedy(act: &str, error: &Error) -> String {
+    let remedy = file_remedy(act, error);
+    if act == "write" {
+        return format!("{remedy}; the last checkpoint is whole, and the same command resumes from it");
+    }
+    remedy.to_owned()
+}
+
+/// The end of a message about any file that could not be read or written.
+pub fn file_remedy(act: &str, error: &Error) -> &'static str {
     match error.kind() {
         // Of its text, not of the disk.
         ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
-            "it is damaged; put a whole one in its place, or make it anew"
+            "it is damaged; replace it by a whole one, or make it again"
         }
-        _ if act != "write" => "check that it is there and may be read",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            "make room; the last checkpoint is whole, and the same command goes on from it"
-        }
+        _ if act != "write" => "check that it exists and may be read",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => "make room",
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
-            "make it writable for the same command to go on, or choose another --out"
+            "make it writable, or choose another folder"
         }
-        ErrorKind::NotFound => "its folder is gone; put it back for the same command to go on, or train anew",
-        _ => "mend it; the last checkpoint is whole, and the same command goes on from it",
+        ErrorKind::NotFound => "its folder does not exist; create it",
+        _ => "check the disk",
     }
 }

@@ -124,7 +124,7 @@ pub struct Evidence {
 #[non_exhaustive]
 pub enum EvalError {
     /// There is nothing to measure on.
-    #[error("the data set in {} has no test pictures; put some into its test folder, or train with --test SHARE above 0", folder.display())]
+    #[error("the data set in {} has no test pictures; put some into its test folder, or train with a share held out for it", folder.display())]
     NoTest {
         /// The data set.
         folder: PathBuf,

@@ -84,7 +84,7 @@ pub enum LeaveOutError {
         classes: usize,
     },
     /// Not a share.
-    #[error("--share is {share}, expected above 0 and below 1")]
+    #[error("the share of classes to leave out is {share}, expected above 0 and below 1")]
     Share {
         /// The share.
         share: f64,

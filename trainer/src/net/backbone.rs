@@ -17,33 +17,26 @@ use crate::net::layer::{BatchNorm, Conv, Layer, Linear, Padding, Pool, stride};
 
 /// A network below the class-aligned layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 pub enum Backbone {
-    /// Our own, for training from scratch on a small processor: 103 million multiply-adds at 160 x 160.
-    #[serde(rename = "tiny")]
+    /// Our own, for training from random weights on a CPU: 103 million multiply-adds at 160 x 160.
     Tiny,
     /// VGG-16 with batch normalisation (Simonyan and Zisserman 2015).
-    #[serde(rename = "vgg16")]
     Vgg16,
     /// VGG-16 as it was first published, without batch normalisation.
-    #[serde(rename = "vgg16_plain")]
     Vgg16Plain,
     /// ResNet-18 (He et al. 2016).
-    #[serde(rename = "resnet18")]
     Resnet18,
     /// ResNet-50, stride in the 3x3 convolution as torchvision has it.
-    #[serde(rename = "resnet50")]
     Resnet50,
     /// MobileNet V2 (Sandler et al. 2018).
-    #[serde(rename = "mobilenet_v2")]
     MobilenetV2,
-    /// EfficientNet-Lite0 as `TensorFlow` trained it: SAME padding, ReLU6, no squeeze and excitation.
-    #[serde(rename = "efficientnet_lite0")]
+    /// EfficientNet-Lite0 as TensorFlow trained it: SAME padding, ReLU6, no squeeze and excitation.
     EfficientnetLite0,
     /// EfficientNet-Lite1: deeper; made for pictures of 240 pixels.
-    #[serde(rename = "efficientnet_lite1")]
     EfficientnetLite1,
     /// EfficientNet-Lite2: deeper and wider; made for pictures of 260 pixels.
-    #[serde(rename = "efficientnet_lite2")]
     EfficientnetLite2,
 }
 
@@ -51,14 +44,15 @@ pub enum Backbone {
 /// ignoring the padding costs EfficientNet-Lite0 5 points on ImageNet, the wrong normalisation 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Convention {
-    /// torchvision's and timm's own: ImageNet's mean and deviation, as many zeros on every side.
+    /// torchvision's and timm's own: ImageNet's mean and standard deviation, equal padding on both sides.
     Imagenet,
-    /// `TensorFlow`'s EfficientNet-Lite: `(x - 127) / 128`, SAME padding.
+    /// TensorFlow's EfficientNet-Lite: (x - 127) / 128, SAME padding.
     Tensorflow,
-    /// timm's `tf_` networks: `(x - 127.5) / 127.5`, SAME padding.
+    /// timm's networks named `tf_...`: (x - 127.5) / 127.5, SAME padding.
     TimmTf,
-    /// Caffe's VGG: the mean subtracted. Its first convolution takes blue first; [`weights`](crate::net::weights) turns it.
+    /// Caffe's VGG: the mean subtracted; its first convolution takes blue first and is turned when the file is read.
     Caffe,
 }
 

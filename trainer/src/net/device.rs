@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A kind of device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Kind {
     /// The processor.
     #[default]
@@ -16,11 +17,12 @@ pub enum Kind {
 /// What maps are made of. Parameters, statistics and losses are f32 with either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Precision {
-    /// 24 bits of precision.
+    /// 4 bytes a value.
     #[default]
     F32,
-    /// 8 bits of precision, the range of f32: half the memory, and much faster on a GPU.
+    /// 2 bytes a value, with the range of f32 and 8 bits of precision: half the memory, and much faster on a GPU.
     Bf16,
 }
 
@@ -40,11 +42,11 @@ impl Precision {
 pub enum DeviceError {
     /// The feature was off.
     #[error(
-        "this program was built without CUDA; build one that has it (cargo xtask build-cuda), or use --device cpu"
+        "this program was built without CUDA; build it with the feature `cuda`, or compute on the CPU"
     )]
     NotBuilt,
     /// CPUs have no arithmetic for it.
-    #[error("--precision bf16 needs a GPU; use --device cuda, or --precision f32")]
+    #[error("maps in bf16 need a GPU; compute on one, or in f32")]
     HalfOnCpu,
     /// A GPU that is not there, or a driver.
     #[error("cannot use the GPU: {reason}")]
@@ -136,8 +138,8 @@ fn missing(error: &str) -> String {
 pub enum Fault {
     /// No memory.
     #[error(
-        "the GPU's memory is full; free it, or train with a smaller --batch or --side in another --out (the last \
-         checkpoint is whole): {reason}"
+        "the GPU's memory is full; free it, or train with a smaller batch or side in another folder (the last checkpoint \
+         is whole): {reason}"
     )]
     Memory {
         /// CUDA's words.
@@ -145,7 +147,7 @@ pub enum Fault {
     },
     /// Anything else; the program cannot use the GPU any more.
     #[error(
-        "the GPU failed; start again, and the run goes on from its last checkpoint, which is whole: {reason}"
+        "the GPU failed; start again, and the run resumes from its last checkpoint, which is whole: {reason}"
     )]
     Other {
         /// CUDA's words.
@@ -180,7 +182,7 @@ mod tests {
     #[test]
     fn half_precision_on_a_cpu_is_refused_with_the_fix() {
         let error = open(Kind::Cpu, Precision::Bf16).unwrap_err().to_string();
-        assert!(error.contains("--device cuda"), "{error}");
+        assert!(error.contains("need a GPU"), "{error}");
         assert!(open(Kind::Cpu, Precision::F32).unwrap().is_cpu());
     }
 
@@ -188,7 +190,7 @@ mod tests {
     #[test]
     fn a_program_without_cuda_says_how_to_build_one() {
         let error = open(Kind::Cuda, Precision::F32).unwrap_err().to_string();
-        assert!(error.contains("cargo xtask build-cuda"), "{error}");
+        assert!(error.contains("the feature `cuda`"), "{error}");
     }
 
     #[test]
@@ -202,7 +204,7 @@ mod tests {
     #[test]
     fn full_memory_is_told_apart_from_other_faults() {
         let memory = Fault::of("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")").unwrap();
-        assert!(memory.to_string().contains("smaller --batch"), "{memory}");
+        assert!(memory.to_string().contains("smaller batch"), "{memory}");
         let other = Fault::of("DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, \"...\")").unwrap();
         assert!(other.to_string().contains("last checkpoint"), "{other}");
         assert_eq!(Fault::of("shape mismatch in add"), None);

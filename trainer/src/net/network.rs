@@ -19,7 +19,7 @@ use crate::net::ops::{Gradients, Tape, record};
 
 /// How class-aligned channels are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ClassLayer {
     /// A 1x1 convolution to `c * xi` channels, batch normalisation and ReLU, on the backbone's last maps of
     /// `stride`.
@@ -94,12 +94,13 @@ pub enum Learning {
 /// What the backbone's batch normalisations do in training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Norms {
     /// They normalise by each batch's own statistics, and learn.
     #[default]
     Learn,
-    /// They keep the statistics, scales and shifts that came with pretrained weights: those are of more places than a
-    /// small photo set was taken in.
+    /// They keep the statistics, scales and shifts of the pretrained weights, which come from far more pictures than a small
+    /// photo set has.
     Keep,
 }
 

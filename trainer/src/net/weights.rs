@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::net::backbone::{Backbone, Convention};
 use crate::net::layer::{Params, is_head};
 use crate::net::onnx;
-use crate::remedy::remedy;
+use crate::remedy::file_remedy;
 
 /// Where the metadata of our own files says what they are.
 const METADATA: &str = "fieldmark_weights";
@@ -58,19 +58,20 @@ pub struct Pretrained {
 
 /// What a run remembers of the weights that it began with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Start {
     /// SHA-256 of the file, in hex.
     pub sha256: String,
     /// Where the weights are from.
     pub source: String,
     /// Tensors that were let go without a match.
-    #[serde(default)]
     pub allow: BTreeSet<Misfit>,
 }
 
 /// A tensor that finds no partner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Misfit {
     /// A parameter of the backbone that the file lacks.
     Missing,
@@ -96,7 +97,7 @@ pub struct Loaded {
 #[non_exhaustive]
 pub enum WeightsError {
     /// The operating system could not read or write the file.
-    #[error("cannot {act} {}: {source}; {}", path.display(), remedy(act, source))]
+    #[error("cannot {act} {}: {source}; {}", path.display(), file_remedy(act, source))]
     File {
         /// "read" or "write".
         act: &'static str,
@@ -113,10 +114,31 @@ pub enum WeightsError {
         /// What is wrong.
         reason: String,
     },
+    /// A run starts from pretrained weights, and no file was named.
+    #[error("the run starts from pretrained weights ({source_of}, SHA-256 {sha256}); name their file")]
+    NotGiven {
+        /// Where they come from.
+        source_of: String,
+        /// Of the file.
+        sha256: String,
+    },
+    /// A run starts from the weights of another file.
+    #[error(
+        "{} is not the file that the run starts from (SHA-256 {actual}, expected {expected}); name that file",
+        path.display()
+    )]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// The run's.
+        expected: String,
+        /// The file's.
+        actual: String,
+    },
     /// Nothing in it is called as a parameter of the backbone.
     #[error(
-        "none of the {tensors} tensors in {} belongs to {backbone} (the first is {first:?}); choose the --backbone \
-         that they are of",
+        "none of the {tensors} tensors in {} belongs to {backbone} (the first is {first:?}); choose the \
+         backbone that they are of",
         path.display()
     )]
     Foreign {
@@ -130,7 +152,7 @@ pub enum WeightsError {
         first: String,
     },
     /// Another network's weights.
-    #[error("{} holds weights of {actual}, not of {expected}; choose --backbone {actual}, or another file", path.display())]
+    #[error("{} holds weights of {actual}, not of {expected}; choose the backbone {actual}, or another file", path.display())]
     OtherBackbone {
         /// The file.
         path: PathBuf,
@@ -141,8 +163,8 @@ pub enum WeightsError {
     },
     /// Nobody knows what the first layers have to be.
     #[error(
-        "{} does not say what its weights expect: `--convention imagenet` for networks that were trained in PyTorch, \
-         `tensorflow` or `timm-tf` (timm's tf_ names) for ports",
+        "{} does not say which convention its weights expect; say it: imagenet for networks that were trained in PyTorch, \
+         tensorflow or timm-tf (timm's tf_ names) for ports",
         path.display()
     )]
     Convention {
@@ -151,7 +173,7 @@ pub enum WeightsError {
     },
     /// Tensors without a partner.
     #[error(
-        "{}: {} {}; `--allow {}` trains without them", path.display(), .kind.title(), list(names), .kind.name()
+        "{}: {} {}; allow {} tensors to train without them", path.display(), .kind.title(), list(names), .kind.name()
     )]
     Misfit {
         /// The file.
@@ -197,9 +219,9 @@ impl Misfit {
 
     fn title(self) -> &'static str {
         match self {
-            Misfit::Missing => "it lacks",
+            Misfit::Missing => "it does not have",
             Misfit::Unexpected => "no layer has",
-            Misfit::Misshapen => "another shape have",
+            Misfit::Misshapen => "its shape differs in",
         }
     }
 }
@@ -244,6 +266,33 @@ pub fn read(
         return Err(WeightsError::Foreign { path, backbone, tensors: tensors.len(), first });
     }
     Ok(Pretrained { sha256: hexadecimal(&Sha256::digest(&bytes)), origin, tensors, path: path.to_owned() })
+}
+
+/// Reads the weights that a run starts from. `start` is what an earlier run of the same settings remembers of its file,
+/// which `path` must then be; without one, `path` may be any or none.
+///
+/// # Errors
+/// As [`read`]; no file, or another one than `start` says.
+pub fn read_start(
+    start: Option<&Start>,
+    path: Option<&Path>,
+    backbone: Backbone,
+    convention: Option<Convention>,
+) -> Result<Option<Pretrained>, WeightsError> {
+    let Some(path) = path else {
+        return start.map_or(Ok(None), |start| {
+            Err(WeightsError::NotGiven { source_of: start.source.clone(), sha256: start.sha256.clone() })
+        });
+    };
+    let pretrained = read(path, backbone, convention)?;
+    match start {
+        Some(Start { sha256, .. }) if *sha256 != pretrained.sha256 => Err(WeightsError::OtherFile {
+            path: path.to_owned(),
+            expected: sha256.clone(),
+            actual: pretrained.sha256,
+        }),
+        _ => Ok(Some(pretrained)),
+    }
 }
 
 /// The convention that names or architecture leave no doubt about.

@@ -34,9 +34,11 @@ use crate::run::folder::Trained;
 
 /// How the file stores kernels and matrices. The network computes with what is stored, whatever the board's
 /// arithmetic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum WeightType {
     /// 4 bytes a weight.
+    #[default]
     F32,
     /// 2 bytes a weight, rounded to 11 significant bits.
     F16,
@@ -71,7 +73,7 @@ pub enum ExportError {
     #[error("nothing was written: {0}")]
     Disagreement(#[from] Disagreement),
     /// Weights that f16 cannot hold.
-    #[error("{name} has a weight of {value}, f16 ends at 65504; export with --weights f32")]
+    #[error("{name} has a weight of {value}, f16 ends at 65504; store the weights in f32")]
     Overflow {
         /// The parameter.
         name: String,

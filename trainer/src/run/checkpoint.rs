@@ -37,7 +37,6 @@ pub struct Progress {
     /// The best epoch so far: the latest whose validation accuracy is not below the highest by more than chance.
     pub best: Option<Best>,
     /// The epoch of the highest validation accuracy so far.
-    #[serde(default)]
     pub highest: Option<Best>,
     /// The last whole epoch.
     pub last: Option<Best>,

@@ -1,5 +1,7 @@
 //! What decides a run's result, apart from the pictures.
 
+pub mod file;
+
 use fieldmark::frame::ResizeRule;
 use fieldmark::model::{Input, MAX_INPUT_SIDE};
 use serde::{Deserialize, Serialize};
@@ -41,8 +43,7 @@ pub struct Config {
     pub epochs: usize,
     /// Stop after this many epochs without a better validation accuracy.
     pub patience: Option<usize>,
-    /// Of the maps between layers. Runs of before it was a choice have f32.
-    #[serde(default)]
+    /// Of the maps between layers.
     pub precision: Precision,
 }
 
@@ -68,10 +69,8 @@ pub struct OptimConfig {
     pub head_factor: f64,
     /// For this many epochs at the start only they learn, so that what they do not know yet does not spoil pretrained
     /// weights.
-    #[serde(default)]
     pub head_first_epochs: f64,
     /// What the backbone's batch normalisations do.
-    #[serde(default)]
     pub norms: Norms,
     /// Momentum in 0..1.
     pub momentum: f64,
@@ -84,13 +83,12 @@ pub struct OptimConfig {
     /// The fall after it.
     pub schedule: Schedule,
     /// Decay a step of the running average of weights that is evaluated, in 0..1; 0: the weights themselves are.
-    #[serde(default)]
     pub average: f64,
 }
 
 /// How the learning rate falls after the warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
     /// Half a cosine from the full rate to zero at the last step.
     Cosine,
@@ -105,9 +103,9 @@ pub enum Schedule {
 
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is {actual}, expected {expected}; change --{what}")]
+#[error("{what} is {actual}, expected {expected}")]
 pub struct ConfigError {
-    /// The option's name.
+    /// The setting's name in `config.json`, its sections before it: `optim.rate`.
     pub what: &'static str,
     /// Its range.
     pub expected: String,
@@ -133,31 +131,36 @@ impl Config {
         let positive = |value: f64| value.is_finite() && value > 0.0;
         let not_negative = |value: f64| value.is_finite() && value >= 0.0;
         let share = |value: f64| (0.0..=1.0).contains(&value);
-        in_range("rate", "above 0", optim.rate, positive(optim.rate))?;
-        in_range("head-factor", "above 0", optim.head_factor, positive(optim.head_factor))?;
-        in_range("head-first", "at least 0", optim.head_first_epochs, not_negative(optim.head_first_epochs))?;
-        in_range("weight-decay", "at least 0", optim.weight_decay, not_negative(optim.weight_decay))?;
-        in_range("warm-up", "at least 0", optim.warm_up_epochs, not_negative(optim.warm_up_epochs))?;
-        in_range("average", "0 to below 1", optim.average, (0.0..1.0).contains(&optim.average))?;
-        in_range("mu", "at least 0", loss.mc.mu, not_negative(loss.mc.mu))?;
-        in_range("lambda", "at least 0", loss.mc.lambda, not_negative(loss.mc.lambda))?;
-        in_range("mu-warm-up", "at least 0", loss.mu_warm_up_epochs, not_negative(loss.mu_warm_up_epochs))?;
-        in_range("label-smoothing", "0 to 1", loss.label_smoothing, share(loss.label_smoothing))?;
-        in_range("flip", "0 to 1", augment.flip, share(augment.flip))?;
-        let jitter = augment.brightness.max(augment.contrast).max(augment.saturation);
-        in_range("jitter", "0 to 1", jitter, share(f64::from(jitter)))?;
+        in_range("optim.rate", "above 0", optim.rate, positive(optim.rate))?;
+        in_range("optim.head_factor", "above 0", optim.head_factor, positive(optim.head_factor))?;
+        in_range("optim.head_first_epochs", "at least 0", optim.head_first_epochs, not_negative(optim.head_first_epochs))?;
+        in_range("optim.weight_decay", "at least 0", optim.weight_decay, not_negative(optim.weight_decay))?;
+        in_range("optim.warm_up_epochs", "at least 0", optim.warm_up_epochs, not_negative(optim.warm_up_epochs))?;
+        in_range("optim.average", "0 to below 1", optim.average, (0.0..1.0).contains(&optim.average))?;
+        in_range("loss.mc.mu", "at least 0", loss.mc.mu, not_negative(loss.mc.mu))?;
+        in_range("loss.mc.lambda", "at least 0", loss.mc.lambda, not_negative(loss.mc.lambda))?;
+        in_range("loss.mu_warm_up_epochs", "at least 0", loss.mu_warm_up_epochs, not_negative(loss.mu_warm_up_epochs))?;
+        in_range("loss.label_smoothing", "0 to 1", loss.label_smoothing, share(loss.label_smoothing))?;
+        in_range("augment.flip", "0 to 1", augment.flip, share(augment.flip))?;
+        for (what, value) in [
+            ("augment.brightness", augment.brightness),
+            ("augment.contrast", augment.contrast),
+            ("augment.saturation", augment.saturation),
+        ] {
+            in_range(what, "0 to 1", value, share(f64::from(value)))?;
+        }
         match augment.crop {
             Crop::Whole => Ok(()),
             Crop::Part { area: [low, _], .. } => {
-                in_range("crop", "above 0 to 1", low, low > 0.0 && low <= 1.0)
+                in_range("augment.crop.area", "above 0 to 1", low, low > 0.0 && low <= 1.0)
             }
-            Crop::Shifted { by } => in_range("shift", "0 to 1", by, share(f64::from(by))),
+            Crop::Shifted { by } => in_range("augment.crop.by", "0 to 1", by, share(f64::from(by))),
         }?;
         match (loss.keep, self.network.class_layer) {
             // With `allot` xi follows from the backbone's width; the mask itself refuses what does not fit.
             (Keep::Count(count), ClassLayer::Project { .. } | ClassLayer::Native) => {
                 let expected = format!("1 to xi ({})", self.network.xi);
-                in_range("keep", &expected, count, (1..=self.network.xi).contains(&count))
+                in_range("loss.keep", &expected, count, (1..=self.network.xi).contains(&count))
             }
             _ => Ok(()),
         }

@@ -65,7 +65,7 @@ pub enum RunError {
     },
     /// The folder holds another run.
     #[error(
-        "{} holds a run with other {what}; choose another --out, or delete the folder to start anew",
+        "{} holds a run with other {what}; choose another folder, or delete this one to start anew",
         path.display()
     )]
     OtherRun {
@@ -76,7 +76,7 @@ pub enum RunError {
     },
     /// The folder is used for something else.
     #[error(
-        "{} holds {}, which no run of this program wrote; choose a new folder for --out",
+        "{} holds {}, which no run of this program wrote; choose a new folder",
         path.display(),
         file.display()
     )]
@@ -87,13 +87,13 @@ pub enum RunError {
         file: PathBuf,
     },
     /// The folder lies among the pictures.
-    #[error("{} lies inside the pictures' folder, where it would count as a class; choose --out elsewhere", path.display())]
+    #[error("{} lies inside the pictures' folder, where it would count as a class; choose a folder elsewhere", path.display())]
     AmongPictures {
         /// The run folder.
         path: PathBuf,
     },
     /// Another program trains in the folder.
-    #[error("another program is training in {}; wait for it, or choose another --out", path.display())]
+    #[error("another program is training in {}; wait for it, or choose another folder", path.display())]
     Busy {
         /// The run folder.
         path: PathBuf,
@@ -113,7 +113,7 @@ pub enum RunError {
         actual: String,
     },
     /// `split.json` does not say where the pictures are.
-    #[error("{} does not name the pictures' folder; name it on the command line", path.display())]
+    #[error("{} does not name the pictures' folder; name it", path.display())]
     NoFolder {
         /// The file.
         path: PathBuf,
@@ -206,11 +206,9 @@ fn resume(
     average: Option<&Params>,
     velocities: &mut Velocities,
 ) -> Result<Progress, RunError> {
-    let mut checkpoint = checkpoint::load(&run.join(LAST))?;
+    let checkpoint = checkpoint::load(&run.join(LAST))?;
     let other = |what| Err(RunError::OtherRun { path: run.to_owned(), what });
-    let progress = &mut checkpoint.progress;
-    // Runs of before do not say which was highest: it was the best.
-    progress.highest = progress.highest.or(progress.best);
+    let progress = &checkpoint.progress;
     if progress.config != *config {
         return other("settings");
     }

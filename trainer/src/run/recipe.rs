@@ -2,6 +2,7 @@
 
 use fieldmark::frame::ResizeRule;
 use fieldmark::head::HeadKind;
+use serde::Deserialize;
 
 use crate::data::batch::{Augment, Crop, Sampling};
 use crate::data::dataset::SplitRule;
@@ -12,13 +13,16 @@ use crate::net::network::{ClassLayer, NetworkConfig, Norms};
 use crate::run::config::{Config, LossConfig, OptimConfig, Schedule};
 
 /// A task that there is a configuration for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Recipe {
-    /// From random weights on a small processor: the drawn birds.
+    /// From random weights, on a CPU: for the drawn birds.
     Scratch,
     /// From ImageNet's weights, for 20 to 200 photos a class.
     Photos,
-    /// The authors' training from scratch: VGG-16 on CUB-200-2011, 67.9 % by their README's plot. Not reproduced here.
+    /// The authors' training from random weights: VGG-16 on CUB-200-2011, 67.9 % by their README's plot. Not reproduced
+    /// here.
     PaperScratch,
     /// The authors' training from ImageNet's weights: ResNet-50 on CUB-200-2011, 87.3 % by the paper. Not reproduced
     /// here.
@@ -26,6 +30,20 @@ pub enum Recipe {
 }
 
 impl Recipe {
+    /// All of them.
+    pub const ALL: [Recipe; 4] =
+        [Recipe::Scratch, Recipe::Photos, Recipe::PaperScratch, Recipe::PaperFinetune];
+
+    /// As it is typed and as a configuration file names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Recipe::Scratch => "scratch",
+            Recipe::Photos => "photos",
+            Recipe::PaperScratch => "paper-scratch",
+            Recipe::PaperFinetune => "paper-finetune",
+        }
+    }
+
     /// Everything that it decides, for seed 0.
     pub fn config(self) -> Config {
         match self {
@@ -114,8 +132,7 @@ fn photos() -> Config {
     }
 }
 
-/// `CUB-200-2011.py` of the authors' repository: alpha 1.5 and beta 20 are mu 1.5 and lambda 20 / (1.5 * 3) here.
-/// Theirs differ in the classifier (two dense layers on pooled maps) and in the normalisation.
+/// `CUB-200-2011.py` of the authors' repository: alpha 1.5, beta 20, xi 3. Theirs differ in the classifier (two dense layers on pooled maps) and in the normalisation.
 fn paper_scratch() -> Config {
     let scratch = scratch();
     Config {
@@ -127,7 +144,7 @@ fn paper_scratch() -> Config {
         },
         side: 224,
         augment: paper_augment(),
-        loss: LossConfig { mc: Weights { mu: 1.5, lambda: 20.0 / 4.5 }, ..scratch.loss },
+        loss: LossConfig { mc: Weights::from_authors(1.5, 20.0, scratch.network.xi), ..scratch.loss },
         optim: OptimConfig {
             nesterov: false,
             warm_up_epochs: 0.0,
@@ -176,7 +193,7 @@ mod tests {
 
     #[test]
     fn every_recipe_passes_its_own_checks_and_builds() {
-        for recipe in [Recipe::Scratch, Recipe::Photos, Recipe::PaperScratch, Recipe::PaperFinetune] {
+        for recipe in Recipe::ALL {
             let config = recipe.config();
             assert_eq!(config.check(), Ok(()), "{recipe:?}");
             build(&config.network, 8, config.side, config.seed).unwrap();

@@ -12,7 +12,7 @@ use crate::run::config::Config;
 #[derive(Debug, thiserror::Error)]
 #[error(
     "batches of {batch} pictures of {side} x {side} need at least {needed} MiB of memory, but there are {available} \
-     MiB; choose a smaller --batch or --side"
+     MiB; choose a smaller batch or side"
 )]
 pub struct MemoryError {
     /// Pictures a batch.

@@ -67,7 +67,7 @@ pub enum TrainError {
     #[error(transparent)]
     Memory(#[from] MemoryError),
     /// Somebody asked it to.
-    #[error("stopped after step {step} of {steps}, saved; the same command goes on")]
+    #[error("stopped after step {step} of {steps}, saved; the same command resumes the run")]
     Stopped {
         /// The signal that asked.
         signal: i32,
@@ -77,17 +77,17 @@ pub enum TrainError {
         steps: usize,
     },
     /// Somebody asked it to, before its first step.
-    #[error("stopped while the pictures were first read; the same command goes on")]
+    #[error("stopped while the pictures were first read; the same command starts the run")]
     StoppedReading {
         /// The signal that asked.
         signal: i32,
     },
     /// The run ended before its first epoch did.
-    #[error("the run has no whole epoch; train with --epochs 1 or more")]
+    #[error("the run has no whole epoch; train for 1 or more")]
     NoEpoch,
     /// A split has no pictures.
     #[error(
-        "the {split} split has no pictures; put some into its folder, or let it be split off (--validation SHARE)"
+        "the {split} split has no pictures; put some into its folder, or hold out a share of the others"
     )]
     EmptySplit {
         /// "train" or "validation".
@@ -105,8 +105,7 @@ pub enum TrainError {
     },
     /// A loss stopped being a number, or became one that no training comes back from.
     #[error(
-        "{term} became {value} at step {step}: training diverged; lower the learning rate (--rate), at that step \
-         {rate:.2e}"
+        "{term} became {value} at step {step}: training diverged; lower the learning rate, at that step {rate:.2e}"
     )]
     Diverged {
         /// Which loss.
@@ -394,7 +393,7 @@ mod tests {
     fn losses_that_are_no_numbers_or_hopeless_end_training() {
         for value in [f64::NAN, f64::INFINITY, 1299.8] {
             let error = refuse_above(HOPELESS, "the cross-entropy", value, 7, 0.06).unwrap_err().to_string();
-            assert!(error.contains("at step 7") && error.contains("--rate"), "{error}");
+            assert!(error.contains("at step 7") && error.contains("lower the learning rate"), "{error}");
         }
         assert!(refuse_above(HOPELESS, "the cross-entropy", 30.0, 7, 0.06).is_ok());
     }

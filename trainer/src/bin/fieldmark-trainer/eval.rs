@@ -14,8 +14,8 @@ use crate::{checkpoint, progress, say};
 /// # Errors
 /// A run that cannot be read, and figures that cannot be written.
 pub fn run(args: &EvalArgs) -> Result<()> {
-    let precision = args.precision.into();
-    let device = device::open(args.device.into(), precision)?;
+    let precision = args.precision;
+    let device = device::open(args.device, precision)?;
     let mut trained = folder::open(&args.run, args.data.as_deref(), checkpoint(args.last))?;
     trained.network = trained.network.on(&device, precision)?;
     let mut evaluation = eval::evaluate(&trained, folder::comparison(&args.run)?.as_ref())?;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use fieldmark::file::write_whole;
+use fieldmark_trainer::data::dataset::SplitRule;
 use fieldmark_trainer::data::{dataset, lint};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -14,7 +15,7 @@ use crate::{progress, say};
 /// Pictures that cannot be listed, and a JSON file that cannot be written.
 pub fn run(args: &LintArgs) -> Result<lint::Lint> {
     progress::use_threads(args.threads)?;
-    let rule = args.split.rule(args.seed);
+    let rule = args.split.over(SplitRule { seed: args.seed, ..SplitRule::default() });
     let dataset = dataset::read(&args.data, &rule)?;
     let pictures = dataset.train.len() + dataset.validation.len() + dataset.test.len();
     let bar = ProgressBar::new(pictures as u64)
@@ -25,7 +26,7 @@ pub fn run(args: &LintArgs) -> Result<lint::Lint> {
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&lint)? + "\n";
         write_whole(path, json.as_bytes()).with_context(|| {
-            format!("cannot write {}; name a file in a folder that is there", path.display())
+            format!("cannot write {}; name a file in a folder that exists", path.display())
         })?;
     }
     Ok(lint)

@@ -22,7 +22,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     }
     let path = args.out.clone().unwrap_or_else(|| args.run.join(folder::REPORT));
     refuse_inside(&args.run, &path, folder::REPORT)?;
-    let device = device::open(args.device.into(), Precision::F32)?;
+    let device = device::open(args.device, Precision::F32)?;
     let mut trained = folder::open(&args.run, args.data.as_deref(), checkpoint(args.last))?;
     trained.network = trained.network.on(&device, Precision::F32)?;
     let bar = progress::picture_bar()?;
@@ -45,11 +45,11 @@ fn events(run: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A run with files or folders in it that it knows nothing of could not be gone on with.
+/// A run with unknown files or folders in it could not be resumed.
 fn refuse_inside(run: &Path, path: &Path, own: &str) -> Result<()> {
     anyhow::ensure!(
         !path.starts_with(run) || path == run.join(own),
-        "{} lies inside the run's folder, which holds nothing but the run's own files; choose a place outside of it, or {}",
+        "{} lies inside the run's folder, where only the run's own files may be; choose a place outside of it, or {}",
         path.display(),
         run.join(own).display()
     );

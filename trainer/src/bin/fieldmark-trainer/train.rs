@@ -4,8 +4,6 @@ use std::num::NonZeroUsize;
 
 use anyhow::Result;
 use fieldmark_trainer::data::dataset;
-use fieldmark_trainer::net::backbone::Convention;
-use fieldmark_trainer::net::weights::Misfit;
 use fieldmark_trainer::net::{device, network, weights};
 use fieldmark_trainer::training::train;
 
@@ -18,19 +16,18 @@ use crate::{progress, say};
 /// Options that do not fit each other, pictures or weights that cannot be read, and all of training's.
 pub fn run(args: &TrainArgs) -> Result<()> {
     progress::use_threads(args.threads)?;
-    let mut config = args.config();
+    let mut config = args.settings()?;
     config.check()?;
-    let allow = args.allow.iter().copied().map(Misfit::from).collect();
-    let pretrained = args
-        .weights
-        .as_deref()
-        .map(|file| weights::read(file, config.network.backbone, args.convention.map(Convention::from)))
-        .transpose()?;
+    let allow = args.allow(&config);
+    let convention = args.network.convention.or(config.network.convention);
+    let file = args.network.weights.as_deref();
+    let pretrained =
+        weights::read_start(config.pretrained.as_ref(), file, config.network.backbone, convention)?;
     if let Some(pretrained) = &pretrained {
         config.network.convention = Some(pretrained.origin.convention);
         config.pretrained = Some(pretrained.start(&allow));
     }
-    let device = device::open(args.device.into(), config.precision)?;
+    let device = device::open(args.device, config.precision)?;
     let dataset = dataset::read(&args.data, &config.split)?;
     say::dataset(&dataset);
     let network = network::build(&config.network, dataset.labels.len(), config.side, config.seed)?;
@@ -40,10 +37,10 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let network = network.on(&device, config.precision)?;
     say::network(&network, config.side)?;
     let (bar, stop) = progress::watched()?;
-    let steps = args.checkpoint_steps.map(NonZeroUsize::get);
-    let outcome = train::train(&network, &dataset, &config, &args.out, steps, &bar, &stop);
+    let steps = args.output.checkpoint_steps.map(NonZeroUsize::get);
+    let outcome = train::train(&network, &dataset, &config, &args.output.out, steps, &bar, &stop);
     bar.finish_and_clear();
     let outcome = outcome?;
-    say::outcome(&outcome, &args.out);
+    say::outcome(&outcome, &args.output.out);
     Ok(())
 }

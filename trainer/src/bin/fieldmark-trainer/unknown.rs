@@ -2,10 +2,10 @@
 
 use std::sync::atomic::AtomicI32;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use fieldmark::file::write_whole;
 use fieldmark_trainer::measure::unknown::{Part, comparison, folder, left_out, part};
-use fieldmark_trainer::net::network::Network;
+use fieldmark_trainer::net::network::{Network, NetworkConfig};
 use fieldmark_trainer::net::weights::{self, Pretrained, Start};
 use fieldmark_trainer::net::{device, network};
 use fieldmark_trainer::run::checkpoint;
@@ -26,7 +26,7 @@ pub fn run(args: &UnknownArgs) -> Result<()> {
     use_threads(args.threads)?;
     let mut trained = folder::open(&args.run, args.data.as_deref(), folder::BEST)?;
     let precision = trained.progress.config.precision;
-    trained.network = trained.network.on(&device::open(args.device.into(), precision)?, precision)?;
+    trained.network = trained.network.on(&device::open(args.device, precision)?, precision)?;
     let pretrained = pretrained(args, &trained.progress.config)?;
     let (bar, stop) = watched()?;
     let one = |at| one(args, &trained, pretrained.as_ref(), at, &bar, &stop);
@@ -41,22 +41,13 @@ pub fn run(args: &UnknownArgs) -> Result<()> {
 
 /// The weights that the run began with, and those that it let go without a match; `None` if it began with random ones.
 fn pretrained<'a>(args: &UnknownArgs, config: &'a Config) -> Result<Option<(Pretrained, &'a Start)>> {
-    let (start, file) = match (&config.pretrained, &args.weights) {
-        (None, None) => return Ok(None),
-        (None, Some(_)) => bail!("the run began with random weights; leave out --weights"),
-        (Some(start), None) => {
-            bail!("the run began with pretrained weights ({}); name their file with --weights", start.source)
-        }
-        (Some(start), Some(file)) => (start, file),
+    let Some(start) = &config.pretrained else {
+        ensure!(args.weights.is_none(), "the run started from random weights; leave out --weights");
+        return Ok(None);
     };
-    let pretrained = weights::read(file, config.network.backbone, config.network.convention)?;
-    if pretrained.sha256 != start.sha256 {
-        let (file, actual, expected) = (file.display(), &pretrained.sha256, &start.sha256);
-        bail!(
-            "{file} is not what the run began with (SHA-256 {actual}, expected {expected}); name that file"
-        );
-    }
-    Ok(Some((pretrained, start)))
+    let NetworkConfig { backbone, convention, .. } = config.network;
+    let pretrained = weights::read_start(Some(start), args.weights.as_deref(), backbone, convention)?;
+    Ok(pretrained.map(|pretrained| (pretrained, start)))
 }
 
 /// A network for this many classes, as the run's was before its first step.

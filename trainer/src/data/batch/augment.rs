@@ -25,7 +25,7 @@ pub struct Augment {
 
 /// Which part of a picture is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 pub enum Crop {
     /// As on the board.
     Whole,

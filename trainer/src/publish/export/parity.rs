@@ -81,8 +81,8 @@ pub enum Disagreement {
     },
     /// Rounded weights change too many answers.
     #[error(
-        "weights of 16 bits change the answer on {changed} of {pictures} pictures, allowed are {:.1} %; export with \
-         --weights f32",
+        "weights of 16 bits change the answer on {changed} of {pictures} pictures, allowed are {:.1} %; store the \
+         weights in f32",
         100.0 * ROUNDED_CHANGES
     )]
     Rounding {

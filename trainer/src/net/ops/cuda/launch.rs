@@ -109,6 +109,6 @@ pub(super) fn width(dtype: DType, along: usize, addresses: &[u64]) -> u32 {
 pub(super) fn count(name: &str, values: usize) -> Result<u32> {
     match i32::try_from(values) {
         Ok(values) => Ok(values as u32),
-        Err(_) => bail!("{name}: {values} values at once are too many for the GPU; choose a smaller --batch"),
+        Err(_) => bail!("{name}: {values} values at once are too many for the GPU; choose a smaller batch"),
     }
 }

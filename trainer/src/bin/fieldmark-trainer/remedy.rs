@@ -1,0 +1,228 @@
+//! Which options an error is about: the library knows none, so that the program says them after its message.
+
+use std::error::Error;
+use std::io::ErrorKind;
+
+use fieldmark_trainer::measure::eval::EvalError;
+use fieldmark_trainer::measure::unknown::LeaveOutError;
+use fieldmark_trainer::net::device::{DeviceError, Fault};
+use fieldmark_trainer::net::weights::WeightsError;
+use fieldmark_trainer::publish::export::{Disagreement, ExportError};
+use fieldmark_trainer::run::checkpoint::CheckpointError;
+use fieldmark_trainer::run::config::ConfigError;
+use fieldmark_trainer::run::folder::RunError;
+use fieldmark_trainer::training::memory::MemoryError;
+use fieldmark_trainer::training::train::TrainError;
+
+use crate::args::option;
+
+/// The options that change what `error` complains of, in brackets after a space; nothing where there are none.
+pub fn remedy(error: &anyhow::Error) -> String {
+    let options: Vec<String> = error.chain().flat_map(options).collect();
+    if options.is_empty() { String::new() } else { format!(" ({})", options.join(", ")) }
+}
+
+fn options(cause: &(dyn Error + 'static)) -> Vec<String> {
+    if let Some(error) = cause.downcast_ref::<ConfigError>() {
+        option(error.what).map(|name| format!("--{name}")).into_iter().collect()
+    } else if let Some(error) = cause.downcast_ref() {
+        of_training(error)
+    } else if let Some(error) = cause.downcast_ref() {
+        of_run(error)
+    } else if let Some(error) = cause.downcast_ref() {
+        of_checkpoint(error)
+    } else if let Some(error) = cause.downcast_ref() {
+        of_weights(error)
+    } else if let Some(error) = cause.downcast_ref() {
+        of_device(error)
+    } else if let Some(error) = cause.downcast_ref() {
+        of_fault(error)
+    } else if cause.is::<MemoryError>() {
+        words(&["--batch", "--side"])
+    } else if let Some(EvalError::NoTest { .. }) = cause.downcast_ref() {
+        words(&["train --test SHARE"])
+    } else if let Some(LeaveOutError::Share { .. }) = cause.downcast_ref() {
+        words(&["--share"])
+    } else if let Some(
+        ExportError::Overflow { .. } | ExportError::Disagreement(Disagreement::Rounding { .. }),
+    ) = cause.downcast_ref()
+    {
+        words(&["--precision f32"])
+    } else {
+        Vec::new()
+    }
+}
+
+fn words(options: &[&str]) -> Vec<String> {
+    options.iter().map(ToString::to_string).collect()
+}
+
+fn of_training(error: &TrainError) -> Vec<String> {
+    match error {
+        TrainError::Config(error) => options(error),
+        TrainError::Run(error) => of_run(error),
+        TrainError::Checkpoint(error) => of_checkpoint(error),
+        TrainError::Memory(error) => options(error),
+        TrainError::Gpu(error) => of_fault(error),
+        TrainError::NoEpoch => words(&["--epochs"]),
+        TrainError::EmptySplit { split: "validation" } => words(&["--validation"]),
+        TrainError::Diverged { .. } => words(&["--rate"]),
+        _ => Vec::new(),
+    }
+}
+
+fn of_run(error: &RunError) -> Vec<String> {
+    match error {
+        RunError::OtherRun { .. }
+        | RunError::Taken { .. }
+        | RunError::AmongPictures { .. }
+        | RunError::Busy { .. } => words(&["--out"]),
+        RunError::OtherPictures { .. } | RunError::NoFolder { .. } => words(&["--data"]),
+        RunError::File { act: "write", source, .. } => of_writing(source),
+        RunError::Checkpoint(error) => of_checkpoint(error),
+        _ => Vec::new(),
+    }
+}
+
+fn of_checkpoint(error: &CheckpointError) -> Vec<String> {
+    match error {
+        CheckpointError::File { act: "write", source, .. } => of_writing(source),
+        _ => Vec::new(),
+    }
+}
+
+fn of_writing(error: &std::io::Error) -> Vec<String> {
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => words(&["--out"]),
+        _ => Vec::new(),
+    }
+}
+
+fn of_weights(error: &WeightsError) -> Vec<String> {
+    match error {
+        WeightsError::Foreign { .. } => words(&["--backbone"]),
+        WeightsError::OtherBackbone { actual, .. } => vec![format!("--backbone {actual}")],
+        WeightsError::Convention { .. } => words(&["--convention"]),
+        WeightsError::Misfit { kind, .. } => vec![format!("--allow {}", kind.name())],
+        WeightsError::NotGiven { .. } | WeightsError::OtherFile { .. } => words(&["--weights"]),
+        _ => Vec::new(),
+    }
+}
+
+fn of_device(error: &DeviceError) -> Vec<String> {
+    match error {
+        DeviceError::NotBuilt => words(&["cargo xtask build-cuda", "--device cpu"]),
+        DeviceError::HalfOnCpu => words(&["--device cuda", "--precision f32"]),
+        _ => Vec::new(),
+    }
+}
+
+fn of_fault(error: &Fault) -> Vec<String> {
+    match error {
+        Fault::Memory { .. } => words(&["--batch", "--side", "--out"]),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use clap::Arg;
+    use fieldmark_trainer::net::backbone::Backbone;
+    use fieldmark_trainer::net::weights::Misfit;
+
+    use super::*;
+    use crate::args::command;
+
+    fn refused() -> std::io::Error {
+        ErrorKind::PermissionDenied.into()
+    }
+
+    /// One of each kind that an option mends, and the option.
+    fn errors() -> Vec<(anyhow::Error, &'static str)> {
+        let path = PathBuf::new;
+        let reason = String::new;
+        let config = || ConfigError { what: "optim.rate", expected: reason(), actual: reason() };
+        let written = || CheckpointError::File { act: "write", path: path(), source: refused() };
+        let run = |error: RunError| anyhow::Error::from(error);
+        vec![
+            (config().into(), "--rate"),
+            (TrainError::Config(config()).into(), "--rate"),
+            (TrainError::Run(RunError::Busy { path: path() }).into(), "--out"),
+            (TrainError::Checkpoint(written()).into(), "--out"),
+            (TrainError::NoEpoch.into(), "--epochs"),
+            (TrainError::EmptySplit { split: "validation" }.into(), "--validation"),
+            (TrainError::Diverged { term: "", value: 0.0, step: 0, rate: 0.0 }.into(), "--rate"),
+            (TrainError::Memory(MemoryError { batch: 1, side: 1, needed: 1, available: 0 }).into(), "--batch"),
+            (TrainError::Gpu(Fault::Memory { reason: reason() }).into(), "--side"),
+            (run(RunError::OtherRun { path: path(), what: "settings" }), "--out"),
+            (run(RunError::Taken { path: path(), file: path() }), "--out"),
+            (run(RunError::AmongPictures { path: path() }), "--out"),
+            (run(RunError::File { act: "write", path: path(), source: refused() }), "--out"),
+            (run(RunError::NoFolder { path: path() }), "--data"),
+            (run(RunError::OtherPictures { path: path(), expected: reason(), actual: reason() }), "--data"),
+            (
+                WeightsError::Foreign { path: path(), backbone: Backbone::Tiny, tensors: 1, first: reason() }
+                    .into(),
+                "--backbone",
+            ),
+            (
+                WeightsError::OtherBackbone {
+                    path: path(),
+                    expected: Backbone::Tiny,
+                    actual: Backbone::Vgg16,
+                }
+                .into(),
+                "--backbone vgg16",
+            ),
+            (WeightsError::Convention { path: path() }.into(), "--convention"),
+            (
+                WeightsError::Misfit { path: path(), kind: Misfit::Missing, names: vec![] }.into(),
+                "--allow missing",
+            ),
+            (WeightsError::NotGiven { source_of: reason(), sha256: reason() }.into(), "--weights"),
+            (
+                WeightsError::OtherFile { path: path(), expected: reason(), actual: reason() }.into(),
+                "--weights",
+            ),
+            (DeviceError::NotBuilt.into(), "--device cpu"),
+            (DeviceError::HalfOnCpu.into(), "--precision f32"),
+            (EvalError::NoTest { folder: path() }.into(), "train --test SHARE"),
+            (LeaveOutError::Share { share: 2.0 }.into(), "--share"),
+            (ExportError::Overflow { name: reason(), value: 1e9 }.into(), "--precision f32"),
+            (
+                ExportError::Disagreement(Disagreement::Rounding { pictures: 1, changed: 1 }).into(),
+                "--precision f32",
+            ),
+        ]
+    }
+
+    #[test]
+    fn an_error_that_an_option_mends_names_one_that_there_is() {
+        let command = command();
+        let all: Vec<&str> =
+            command.get_subcommands().flat_map(clap::Command::get_arguments).filter_map(Arg::get_long).collect();
+        for (error, expected) in errors() {
+            let said = remedy(&error);
+            assert!(said.contains(expected), "{error}: {said}");
+            for option in said.split(['(', ')', ',', ' ']).filter_map(|word| word.strip_prefix("--")) {
+                assert!(all.contains(&option), "there is no --{option} for {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_library_itself_names_no_option() {
+        for (error, _) in errors() {
+            let said = format!("{error:#}");
+            assert!(!said.contains("--") && !said.contains("xtask"), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_something_else_names_no_option() {
+        assert_eq!(remedy(&anyhow::anyhow!("the disk is gone")), "");
+        assert_eq!(remedy(&TrainError::EmptySplit { split: "train" }.into()), "");
+    }
+}
