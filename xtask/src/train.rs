@@ -66,7 +66,7 @@ pub fn train_and_export(options: &Options) -> Result<()> {
         train.arg("--weights").arg(cached(Name::EfficientnetLite0)?);
     }
     run(train.arg("--out").arg(&run_folder).args(&options.extra))?;
-    run(Command::new(&trainer).arg("eval").args([&run_folder, &data]))?;
+    run(Command::new(&trainer).arg("eval").arg(&run_folder).arg("--data").arg(&data))?;
     run(Command::new(&trainer).arg("report").arg(&run_folder).arg("--data").arg(&data))?;
     run(&mut export(&trainer, options, [&run_folder, &data], &model))?;
     run(Command::new(&board).arg("verify").arg(&model))?;

@@ -202,7 +202,7 @@ fn convert(
     path: &Path,
 ) -> Result<()> {
     let mut convert = Command::new(crate::train::build()?.trainer);
-    convert.arg("weights").arg(file).args(["--backbone", backbone]);
+    convert.arg("convert").arg(file).args(["--backbone", backbone]);
     convert.args(convention.iter().flat_map(|convention| ["--convention", convention]));
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
