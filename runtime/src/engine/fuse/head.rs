@@ -7,7 +7,7 @@ use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 
-use super::{constant, size};
+use super::facts::{constant, size};
 
 /// Height and width of 1 that are left out: nothing to do.
 pub(super) fn is_same(model: &TypedModel, node: &TypedNode) -> bool {
@@ -45,6 +45,7 @@ pub(super) fn matrix<'a>(model: &'a TypedModel, node: &TypedNode) -> Option<Cow<
 }
 
 /// Channels seen as `[1, groups, xi, ..]` and reduced over `xi`: the maximum or the sum of class-aligned channels.
+#[derive(Debug)]
 pub(super) struct Group {
     pub(super) xi: usize,
     pub(super) max: bool,
@@ -66,7 +67,7 @@ impl Group {
     }
 
     /// The one that begins with a node.
-    pub(super) fn from(model: &TypedModel, reshape: &TypedNode) -> Option<Group> {
+    fn from(model: &TypedModel, reshape: &TypedNode) -> Option<Group> {
         let Some(AxisOp::Reshape(1, from, to)) = reshape.op_as::<AxisOp>() else { return None };
         let next = |node: &TypedNode| match node.outputs[0].successors.as_slice() {
             [user] => Some(model.node(user.node)),

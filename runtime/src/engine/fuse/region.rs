@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, SumPool};
 
-use super::head::{Group, is_map_sum, is_same, matrix};
-use super::tail::Tail;
-use super::{convolution, is_window, size, window};
+use super::facts::size;
+use super::head::Group;
+use super::known::Known;
+use super::tail::{Join, Tail};
 use crate::kernels::{Arena, Builder, Convolution, Network, Reduction, Source, Threads, Value};
 
 /// A region's network, and which outlets of the graph it takes and gives.
@@ -24,29 +24,36 @@ pub(super) struct Plan {
 
 struct Planner<'a> {
     model: &'a TypedModel,
-    region: HashSet<usize>,
+    region: HashMap<usize, &'a Known<'a>>,
     builder: Builder,
     values: HashMap<OutletId, Value>,
     inputs: Vec<OutletId>,
+    /// Nodes that a step before them has taken over.
+    absorbed: HashSet<usize>,
 }
 
 impl Plan {
-    pub(super) fn of(model: &TypedModel, region: &[usize], builder: Builder) -> TractResult<Plan> {
+    /// Of a region's nodes, in the order of the graph.
+    pub(super) fn of<'a>(
+        model: &'a TypedModel,
+        region: &[(usize, &'a Known<'a>)],
+        builder: Builder,
+    ) -> TractResult<Plan> {
         let mut planner = Planner {
             model,
             region: region.iter().copied().collect(),
             builder,
             values: HashMap::new(),
             inputs: Vec::new(),
+            absorbed: HashSet::new(),
         };
-        let mut absorbed = HashSet::new();
-        for &id in region {
-            if !absorbed.contains(&id) {
-                planner.node(id, &mut absorbed)?;
+        for &(id, known) in region {
+            if !planner.absorbed.contains(&id) {
+                planner.node(id, known)?;
             }
         }
         let mut outputs = Vec::new();
-        for &id in region {
+        for &(id, _) in region {
             let outlet = OutletId::new(id, 0);
             if planner.values.contains_key(&outlet) && planner.is_wanted_outside(id)? {
                 outputs.push(outlet);
@@ -67,7 +74,7 @@ impl Plan {
 
 impl Planner<'_> {
     fn is_wanted_outside(&self, id: usize) -> TractResult<bool> {
-        let outside = |user: &InletId| !self.region.contains(&user.node);
+        let outside = |user: &InletId| !self.region.contains_key(&user.node);
         let users = &self.model.node(id).outputs[0].successors;
         Ok(users.iter().any(outside) || self.model.output_outlets()?.contains(&OutletId::new(id, 0)))
     }
@@ -84,99 +91,104 @@ impl Planner<'_> {
     }
 
     /// Adds a node's step, with what follows it and nobody else needs.
-    fn node(&mut self, id: usize, absorbed: &mut HashSet<usize>) -> TractResult<()> {
-        let model = self.model;
-        let node = model.node(id);
-        let x = node.inputs[0];
-        if let Some(Group { xi, max, nodes }) = Group::from(model, node) {
-            absorbed.extend(nodes);
-            let x = self.value(x)?;
-            let value = self.builder.group(x, xi, max);
-            self.values.insert(OutletId::new(nodes[2], 0), value);
-            return Ok(());
-        }
-        let [channels, ..] = size(model, OutletId::new(id, 0)).context("a size")?;
-        let (value, last) = if let Some(conv) = node.op_as::<Conv>() {
-            let mut step = convolution(model, node, conv)?.context("a convolution of the kernels")?;
-            let (tail, last) = self.follow(id, Tail::new(channels), absorbed)?;
-            if tail.is_scaled() {
-                let per = step.weights.len() / channels;
-                for (weights, scale) in step.weights.to_mut().chunks_exact_mut(per).zip(&tail.scale) {
-                    for weight in weights {
-                        *weight *= scale;
-                    }
-                }
+    fn node(&mut self, id: usize, known: &Known<'_>) -> TractResult<()> {
+        let x = self.model.node(id).inputs[0];
+        let (value, last) = match known {
+            Known::Convolution(convolution) => self.convolve(id, x, convolution.clone())?,
+            Known::Pool(window, reduction) => {
+                let x = self.value(x)?;
+                (self.builder.pool(x, window, *reduction), id)
             }
-            for channel in 0..channels {
-                step.bias[channel] = step.bias[channel] * tail.scale[channel] + tail.shift[channel];
+            Known::Join(join) => self.join(id, join)?,
+            Known::Group(Group { xi, max, nodes }) => {
+                self.absorbed.extend(nodes);
+                let x = self.value(x)?;
+                (self.builder.group(x, *xi, *max), nodes[2])
             }
-            step.clamp = tail.clamp;
-            let x = self.value(x)?;
-            let residual = tail.residual.map(|residual| self.value(residual)).transpose()?;
-            (self.builder.convolve(x, &step, residual), last)
-        } else if let Some(pool) = node.op_as::<MaxPool>() {
-            let window = window(model, node, &pool.pool_spec).context("a window")?;
-            let x = self.value(x)?;
-            (self.builder.pool(x, &window, Reduction::Max), id)
-        } else if let Some(pool) = node.op_as::<SumPool>() {
-            let window = window(model, node, &pool.pool_spec).context("a window")?;
-            let counted = if pool.count_include_pad { Reduction::MeanWithPadding } else { Reduction::Mean };
-            let x = self.value(x)?;
-            (self.builder.pool(x, &window, counted), id)
-        } else if is_same(model, node) {
-            (self.value(x)?, id)
-        } else if is_map_sum(model, node) {
-            let [_, height, width] = size(model, x).context("a size")?;
-            let x = self.value(x)?;
-            let window = Convolution { kernel: [height, width], ..place() };
-            (self.builder.pool(x, &window, Reduction::Sum), id)
-        } else if let Some(weights) = matrix(model, node) {
-            let x = self.value(x)?;
-            let layer = Convolution { weights, bias: vec![0.0; channels], ..place() };
-            (self.builder.convolve(x, &layer, None), id)
-        } else {
-            let x = node.inputs.iter().copied().find(|&input| super::constant(model, input).is_none());
-            let x = x.context("a value")?;
-            let mut tail = Tail::new(channels);
-            // The same value twice is not a residual.
-            if node.inputs.len() == 2 && node.inputs[0] == node.inputs[1] {
-                tail.scale = vec![2.0; channels];
-            } else {
-                ensure!(tail.absorb(model, node, x), "{node} was said to be known");
+            Known::MapSum => {
+                let [_, height, width] = size(self.model, x).context("a size")?;
+                let x = self.value(x)?;
+                let window = Convolution { kernel: [height, width], ..place() };
+                (self.builder.pool(x, &window, Reduction::Sum), id)
             }
-            let (tail, last) = self.follow(id, tail, absorbed)?;
-            let x = self.value(x)?;
-            let other = tail.residual.map(|other| self.value(other)).transpose()?;
-            (self.builder.affine(x, other, &tail.scale, &tail.shift, tail.clamp), last)
+            Known::Matrix(weights) => {
+                let [channels, ..] = size(self.model, OutletId::new(id, 0)).context("a size")?;
+                let x = self.value(x)?;
+                let (weights, bias) = (Cow::Borrowed(&**weights), vec![0.0; channels]);
+                (self.builder.convolve(x, &Convolution { weights, bias, ..place() }, None), id)
+            }
+            Known::Same => (self.value(x)?, id),
         };
         self.values.insert(OutletId::new(last, 0), value);
         Ok(())
     }
 
-    /// Goes on along `tail` from node `id` as far as nodes are the region's, alone, and can be absorbed; the last one.
-    fn follow(&self, id: usize, mut tail: Tail, absorbed: &mut HashSet<usize>) -> TractResult<(Tail, usize)> {
+    /// A convolution's step and what follows it; the value, and the last node of these.
+    fn convolve(&mut self, id: usize, x: OutletId, mut step: Convolution<'_>) -> TractResult<(Value, usize)> {
+        let channels = step.bias.len();
+        let (tail, last) = self.follow(id, Tail::new(channels), true)?;
+        if tail.is_scaled() {
+            let per = step.weights.len() / channels;
+            for (weights, scale) in step.weights.to_mut().chunks_exact_mut(per).zip(&tail.scale) {
+                for weight in weights {
+                    *weight *= scale;
+                }
+            }
+        }
+        for channel in 0..channels {
+            step.bias[channel] = step.bias[channel] * tail.scale[channel] + tail.shift[channel];
+        }
+        step.clamp = tail.clamp;
+        let x = self.value(x)?;
+        let residual = tail.residual.map(|residual| self.value(residual)).transpose()?;
+        Ok((self.builder.convolve(x, &step, residual), last))
+    }
+
+    /// A step of its own for what joins two values, and for what follows it; the value, and the last node of these.
+    fn join(&mut self, id: usize, join: &Join) -> TractResult<(Value, usize)> {
+        let [channels, ..] = size(self.model, OutletId::new(id, 0)).context("a size")?;
+        let mut tail = Tail::new(channels);
+        let x = match *join {
+            Join::Sum([a, b]) if a == b => {
+                tail.scale = vec![2.0; channels];
+                a
+            }
+            Join::Sum([x, _]) | Join::Affine { x, .. } => {
+                ensure!(tail.absorb(join, x), "an empty tail takes any of them");
+                x
+            }
+        };
+        let (tail, last) = self.follow(id, tail, false)?;
+        let x = self.value(x)?;
+        let other = tail.residual.map(|other| self.value(other)).transpose()?;
+        Ok((self.builder.affine(x, other, &tail.scale, &tail.shift, tail.clamp), last))
+    }
+
+    /// Goes on along `tail` from node `id` as far as nodes are the region's, alone, and can be absorbed, with a residual
+    /// if `adds`; the last one.
+    fn follow(&mut self, id: usize, mut tail: Tail, adds: bool) -> TractResult<(Tail, usize)> {
         let mut last = id;
         loop {
             let outlet = OutletId::new(last, 0);
             let [user] = self.model.node(last).outputs[0].successors.as_slice() else { break };
-            if !self.region.contains(&user.node) || self.model.output_outlets()?.contains(&outlet) {
+            let Some(Known::Join(join)) = self.region.get(&user.node) else { break };
+            if self.model.output_outlets()?.contains(&outlet) {
                 break;
             }
-            let next = self.model.node(user.node);
             let mut longer = tail.clone();
-            if !longer.absorb(self.model, next, outlet) {
+            if !longer.absorb(join, outlet) {
                 break;
             }
             // A sum waits for its other side: the later of the two takes it.
-            let known = |residual: OutletId| {
-                self.values.contains_key(&residual) || !self.region.contains(&residual.node)
+            let is_made = |residual: OutletId| {
+                self.values.contains_key(&residual) || !self.region.contains_key(&residual.node)
             };
             let added = longer.residual.filter(|_| tail.residual.is_none());
-            if added.is_some_and(|residual| !is_window(self.model.node(id)) || !known(residual)) {
+            if added.is_some_and(|residual| !adds || !is_made(residual)) {
                 break;
             }
-            absorbed.insert(next.id);
-            (tail, last) = (longer, next.id);
+            self.absorbed.insert(user.node);
+            (tail, last) = (longer, user.node);
         }
         Ok((tail, last))
     }

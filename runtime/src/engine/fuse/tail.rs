@@ -1,9 +1,73 @@
-//! What follows a convolution and is done before it stores: scale, shift, residual, clamp.
+//! What joins a value with another one or with a constant, and what of it is done before a convolution stores: scale,
+//! shift, residual, clamp.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 
-use super::{constant, size};
+use super::facts::{constant, size};
+
+/// A node that joins two tensors of floats in a way that the kernels know.
+#[derive(Debug)]
+pub(super) enum Join {
+    /// The sum of two values of one size.
+    Sum([OutletId; 2]),
+    /// The value `x` joined with a constant: one number, or one for each channel.
+    Affine { x: OutletId, operation: Operation, values: Vec<f32> },
+}
+
+/// What a constant `c` does to a value `x`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// `x + c`
+    Add,
+    /// `x - c`
+    Subtract,
+    /// `c - x`
+    SubtractFrom,
+    /// `x * c`
+    Multiply,
+    /// `x / c`
+    Divide,
+    /// The larger of `x` and `c`, which is one number.
+    AtLeast,
+    /// The smaller of `x` and `c`, which is one number.
+    AtMost,
+}
+
+impl Join {
+    pub(super) fn of(model: &TypedModel, node: &TypedNode) -> Option<Join> {
+        let joined = node.op_as::<TypedBinOp>().filter(|joined| joined.1.is_none())?;
+        let operator = joined.0.name();
+        let &[a, b] = node.inputs.as_slice() else { return None };
+        let out = size(model, OutletId::new(node.id, 0))?;
+        let (x, other) = match (constant(model, a), constant(model, b)) {
+            (None, None) => {
+                let fits = operator == "Add" && size(model, a).is_some() && size(model, a) == size(model, b);
+                return fits.then_some(Join::Sum([a, b]));
+            }
+            (None, Some(other)) => (a, other),
+            (Some(other), None) => (b, other),
+            (Some(_), Some(_)) => return None,
+        };
+        let values = other.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec();
+        let per_channel = values.len() == out[0] && other.shape().get(1) == Some(&out[0]);
+        if size(model, x) != Some(out) || values.len() != 1 && !per_channel {
+            return None;
+        }
+        let is_bound = values.len() == 1 && !values[0].is_nan();
+        let operation = match operator {
+            "Add" => Operation::Add,
+            "Sub" if x == a => Operation::Subtract,
+            "Sub" => Operation::SubtractFrom,
+            "Mul" => Operation::Multiply,
+            "Div" if x == a && values.iter().all(|value| *value != 0.0) => Operation::Divide,
+            "Max" if is_bound => Operation::AtLeast,
+            "Min" if is_bound => Operation::AtMost,
+            _ => return None,
+        };
+        Some(Join::Affine { x, operation, values })
+    }
+}
 
 /// `clamp(x * scale + shift + residual)`.
 #[derive(Clone, Debug)]
@@ -34,81 +98,38 @@ impl Tail {
         self.clamp == [f32::NEG_INFINITY, f32::INFINITY]
     }
 
-    /// Takes over what `node` does to `x`, where the order allows.
-    pub(super) fn absorb(&mut self, model: &TypedModel, node: &TypedNode, x: OutletId) -> bool {
-        let Some(operator) = operator(node) else { return false };
-        if is_sum(model, node) {
-            let free = self.residual.is_none() && self.is_open() && node.inputs[0] != node.inputs[1];
-            if free {
-                self.residual = node.inputs.iter().copied().find(|&input| input != x);
+    /// Takes over what `join` does to `x`, where the order allows.
+    pub(super) fn absorb(&mut self, join: &Join, x: OutletId) -> bool {
+        let (operation, values) = match join {
+            Join::Sum([a, b]) => {
+                // The same value twice is not a residual.
+                let free = self.residual.is_none() && self.is_open() && a != b;
+                if free {
+                    self.residual = Some(if *a == x { *b } else { *a });
+                }
+                return free;
             }
-            return free;
-        }
-        let Some(values) = channel_values(model, node) else { return false };
-        let first = node.inputs[0] == x;
-        match operator.as_str() {
-            "Max" | "Min" => {
-                let [value] = values.as_slice() else { return false };
-                let bound = |side: f32| if operator == "Max" { side.max(*value) } else { side.min(*value) };
-                self.clamp = self.clamp.map(bound);
-                return true;
-            }
+            Join::Affine { operation, values, .. } => (*operation, values),
+        };
+        match operation {
+            Operation::AtLeast => self.clamp = self.clamp.map(|side| side.max(values[0])),
+            Operation::AtMost => self.clamp = self.clamp.map(|side| side.min(values[0])),
             _ if self.residual.is_some() || !self.is_open() => return false,
-            _ => {}
-        }
-        for channel in 0..self.scale.len() {
-            let value = if values.len() == 1 { values[0] } else { values[channel] };
-            let (scale, shift) = (&mut self.scale[channel], &mut self.shift[channel]);
-            match (operator.as_str(), first) {
-                ("Add", _) => *shift += value,
-                ("Sub", true) => *shift -= value,
-                ("Sub", false) => (*scale, *shift) = (-*scale, value - *shift),
-                ("Mul", _) => (*scale, *shift) = (*scale * value, *shift * value),
-                ("Div", true) => (*scale, *shift) = (*scale / value, *shift / value),
-                _ => return false,
+            _ => {
+                for channel in 0..self.scale.len() {
+                    let value = if values.len() == 1 { values[0] } else { values[channel] };
+                    let (scale, shift) = (&mut self.scale[channel], &mut self.shift[channel]);
+                    (*scale, *shift) = match operation {
+                        Operation::Add => (*scale, *shift + value),
+                        Operation::Subtract => (*scale, *shift - value),
+                        Operation::SubtractFrom => (-*scale, value - *shift),
+                        Operation::Multiply => (*scale * value, *shift * value),
+                        Operation::Divide => (*scale / value, *shift / value),
+                        Operation::AtLeast | Operation::AtMost => (*scale, *shift),
+                    };
+                }
             }
         }
         true
     }
-}
-
-/// `"Add"`, ..., of a node that joins two tensors of floats.
-fn operator(node: &TypedNode) -> Option<String> {
-    let joined = node.op_as::<TypedBinOp>()?;
-    joined.1.is_none().then(|| joined.0.name().to_string())
-}
-
-/// The node's constant: one value, or one for each channel.
-fn channel_values(model: &TypedModel, node: &TypedNode) -> Option<Vec<f32>> {
-    let [channels, ..] = size(model, OutletId::new(node.id, 0))?;
-    let tensor = node.inputs.iter().find_map(|&input| constant(model, input))?;
-    let per_channel = tensor.len() == channels && tensor.shape().get(1) == Some(&channels);
-    let values = tensor.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec();
-    (values.len() == 1 || per_channel).then_some(values)
-}
-
-/// A value joined with a constant in a way that [`Tail`] knows.
-pub(super) fn is_affine(model: &TypedModel, node: &TypedNode) -> bool {
-    let Some(values) = channel_values(model, node) else { return false };
-    let Some(operator) = operator(node) else { return false };
-    let value_first = constant(model, node.inputs[0]).is_none();
-    let value = node.inputs[usize::from(!value_first)];
-    let whole = size(model, value).is_some() && size(model, value) == size(model, OutletId::new(node.id, 0));
-    whole
-        && constant(model, value).is_none()
-        && match operator.as_str() {
-            "Add" | "Sub" | "Mul" => true,
-            "Div" => value_first && values.iter().all(|value| *value != 0.0),
-            "Max" | "Min" => values.len() == 1 && !values[0].is_nan(),
-            _ => false,
-        }
-}
-
-/// The sum of two values of one size.
-pub(super) fn is_sum(model: &TypedModel, node: &TypedNode) -> bool {
-    let [a, b] = node.inputs.as_slice() else { return false };
-    operator(node).as_deref() == Some("Add")
-        && [a, b].iter().all(|&&input| constant(model, input).is_none())
-        && size(model, *a).is_some()
-        && size(model, *a) == size(model, *b)
 }
