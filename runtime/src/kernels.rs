@@ -29,6 +29,9 @@ mod simple;
 mod team;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "std")]
+mod threads;
+mod tiles;
 mod window;
 mod winograd;
 
@@ -38,7 +41,7 @@ pub use isa::Isa;
 pub use memory::{reserve, return_freed};
 pub use network::{Arena, Builder, Convolution, Network, Value};
 pub use simple::{Reduction, Source};
-#[cfg(feature = "std")]
-pub use team::Threads;
 pub use team::{Alone, Team};
+#[cfg(feature = "std")]
+pub use threads::Threads;
 pub use window::Shape;

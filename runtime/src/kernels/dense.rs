@@ -7,6 +7,7 @@
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
+use core::ops::Range;
 use core::ptr;
 
 #[cfg(target_arch = "aarch64")]
@@ -14,10 +15,8 @@ use super::halves;
 use super::isa::Isa;
 use super::memory::{Floats, Pool, are_halves, normal};
 use super::simd::{Kernel, Simd};
-use super::window::Window;
-
-/// The most pixels of a tile.
-const MOST_PIXELS: usize = 12;
+use super::tiles::{Line, MOST_PIXELS, Rows, Tiles};
+use super::window::{Buffers, Window};
 
 /// The most taps that have pointers of their own: a window of 7 x 7.
 pub(super) const MOST_TAPS: usize = 49;
@@ -70,6 +69,12 @@ impl Storage {
     }
 }
 
+/// How weights are to be kept, and where.
+pub(super) struct Keeping<'a> {
+    pub(super) storage: Storage,
+    pub(super) pool: &'a mut Pool,
+}
+
 /// Weights `[depth, columns]` in blocks of a few vectors, each block row after row.
 #[derive(Debug)]
 pub(super) struct Packed {
@@ -85,10 +90,10 @@ impl Packed {
     pub(super) fn new<S: Simd>(
         weights: &[f32],
         [columns, channels, taps]: [usize; 3],
-        (storage, pool): (Storage, &mut Pool),
+        keeping: &mut Keeping<'_>,
     ) -> Packed {
         let depth = channels * taps;
-        let mut packed = Packed::zeros::<S>(depth, columns, (storage, &mut *pool));
+        let mut packed = Packed::zeros::<S>(depth, columns, keeping);
         let values = packed.floats.as_mut_slice();
         for block in &packed.blocks {
             let (first, width) = (block.first * S::LANES, block.vectors * S::LANES);
@@ -106,27 +111,23 @@ impl Packed {
                 }
             }
         }
-        packed.keep((storage, pool));
+        packed.keep(keeping);
         packed
     }
 
     /// To be filled, and then kept. Columns are filled up to whole vectors with zeros.
-    pub(super) fn zeros<S: Simd>(
-        depth: usize,
-        columns: usize,
-        (storage, pool): (Storage, &mut Pool),
-    ) -> Packed {
+    pub(super) fn zeros<S: Simd>(depth: usize, columns: usize, keeping: &mut Keeping<'_>) -> Packed {
         let vectors = columns.div_ceil(S::LANES);
         // A vector of 16-bit floats is as wide as two.
-        let (together, most) = match storage {
+        let (together, most) = match keeping.storage {
             #[cfg(target_arch = "aarch64")]
             Storage::HalfProducts => (2, halves::TILES.len()),
             _ => (1, S::TILES.len()),
         };
         let blocks = blocks(vectors, together, most, depth * S::LANES);
         let len = vectors.next_multiple_of(together) * S::LANES * depth;
-        let floats = match storage {
-            Storage::Single => pool.zeros(len),
+        let floats = match keeping.storage {
+            Storage::Single => keeping.pool.zeros(len),
             // On their way to be rounded.
             Storage::Half | Storage::HalfProducts => Floats::zeros(len),
         };
@@ -146,13 +147,13 @@ impl Packed {
     }
 
     /// Goes over to the way that weights are kept in.
-    pub(super) fn keep(&mut self, (storage, pool): (Storage, &mut Pool)) {
-        let halves = match storage {
+    pub(super) fn keep(&mut self, keeping: &mut Keeping<'_>) {
+        let halves = match keeping.storage {
             Storage::Single => None,
-            Storage::Half | Storage::HalfProducts => Floats::halves(self.floats.as_mut_slice(), pool),
+            Storage::Half | Storage::HalfProducts => Floats::halves(self.floats.as_mut_slice(), keeping.pool),
         };
         if let Some(halves) = halves {
-            (self.floats, self.storage) = (halves, storage);
+            (self.floats, self.storage) = (halves, keeping.storage);
         }
     }
 
@@ -198,8 +199,15 @@ pub(super) struct Target {
     pub(super) high: f32,
 }
 
-/// Pixels times weights: `out[i] = clamp(bias + pixel i x weights + residual[i])` for the pixels `from..to` and the column
-/// blocks `first..last` of `weights`; pixel `i` lies `i * apart` floats behind `x`.
+/// What of a product is made.
+pub(super) struct Part {
+    pub(super) pixels: Range<usize>,
+    /// Column blocks.
+    pub(super) blocks: Range<usize>,
+}
+
+/// Pixels times weights: `out[i] = clamp(bias + pixel i x weights + residual[i])` for the pixels and the column blocks of
+/// `weights` that `part` names.
 ///
 /// # Safety
 /// Pixels are good for `weights.depth` floats; `bias` and `target` for all pixels and columns that are asked for, in
@@ -207,14 +215,13 @@ pub(super) struct Target {
 pub(super) unsafe fn product<S: Simd>(
     weights: &Packed,
     bias: *const f32,
-    pixels: (usize, usize),
-    (first, last): (usize, usize),
+    part: &Part,
     target: &Target,
-    (x, apart): (*const f32, usize),
+    line: Line,
 ) {
-    for block in &weights.blocks[first..last] {
-        let height = even(pixels.1 - pixels.0, weights.most_pixels::<S>(block));
-        let rows = Rows::Line { x, apart };
+    for block in &weights.blocks[part.blocks.clone()] {
+        let height = even(part.pixels.len(), weights.most_pixels::<S>(block));
+        let (pixels, rows) = (part.pixels.clone(), Rows::Line(line));
         // Safety: the caller's promise.
         unsafe {
             Tiles::new::<S>(weights, block, bias, target, pixels, rows).dispatch::<S>(height, weights, block);
@@ -231,13 +238,14 @@ unsafe fn windows<S: Simd>(
     weights: &Packed,
     taps: usize,
     bias: *const f32,
-    (from, to): (usize, usize),
-    (first, last): (usize, usize),
+    part: &Part,
     target: &Target,
-    (width, tap): (usize, impl Fn(usize, usize, usize) -> *const f32),
+    width: usize,
+    tap: impl Fn(usize, usize, usize) -> *const f32,
 ) {
+    let Range { start: from, end: to } = part.pixels;
     let mut table = [[ptr::null(); MOST_PIXELS]; MOST_TAPS];
-    for block in &weights.blocks[first..last] {
+    for block in &weights.blocks[part.blocks.clone()] {
         let height = even(to - from, weights.most_pixels::<S>(block));
         // Counted along: a division for each pixel would take as long as a narrow tile's sums.
         let (mut row, mut column) = (from / width, from % width);
@@ -261,7 +269,7 @@ unsafe fn windows<S: Simd>(
             let rows = Rows::Table(&table[..taps]);
             // Safety: the caller's promise.
             unsafe {
-                Tiles::new::<S>(weights, block, bias, target, (at, end), rows)
+                Tiles::new::<S>(weights, block, bias, target, at..end, rows)
                     .dispatch::<S>(height, weights, block);
             }
         }
@@ -271,52 +279,6 @@ unsafe fn windows<S: Simd>(
 /// The height of tiles, at most `most`, that leaves the last one of `pixels` as full as the others.
 fn even(pixels: usize, most: usize) -> usize {
     pixels.div_ceil(pixels.div_ceil(most).max(1)).max(1)
-}
-
-/// Where the pixels of tiles are read.
-#[derive(Clone, Copy)]
-pub(super) enum Rows<'a> {
-    /// One after the other.
-    Line { x: *const f32, apart: usize },
-    /// Those of a single tile, tap by tap.
-    Table(&'a [[*const f32; MOST_PIXELS]]),
-}
-
-impl Rows<'_> {
-    pub(super) fn taps(&self) -> usize {
-        if let Rows::Table(table) = self { table.len() } else { 1 }
-    }
-
-    /// Pixel `i` of the tile that begins with pixel `at` and has `rows` of them, of which the last is read for those behind it.
-    ///
-    /// # Safety
-    /// There is such a tap.
-    #[inline(always)]
-    pub(super) unsafe fn pixel(&self, tap: usize, at: usize, i: usize, rows: usize) -> *const f32 {
-        match *self {
-            // Safety: the caller's promise; a tile has fewer pixels than a row of the table.
-            Rows::Table(table) => unsafe { *table.get_unchecked(tap).get_unchecked(i) },
-            Rows::Line { x, apart } => x.wrapping_add((at + i.min(rows - 1)) * apart),
-        }
-    }
-}
-
-/// Tiles of one column block, one below the other.
-pub(super) struct Tiles<'a> {
-    pub(super) rows: Rows<'a>,
-    /// Input channels of a tap.
-    pub(super) depth: usize,
-    pub(super) weights: *const f32,
-    /// Where the block's weights begin, in numbers.
-    pub(super) offset: usize,
-    pub(super) bias: *const f32,
-    pub(super) residual: *const f32,
-    pub(super) out: *mut f32,
-    pub(super) stride: usize,
-    /// The first pixel, and the one after the last.
-    pub(super) pixels: (usize, usize),
-    pub(super) low: f32,
-    pub(super) high: f32,
 }
 
 /// Tiles of `M` pixels by `NV` vectors, their weights kept as `W`.
@@ -363,7 +325,7 @@ impl<'a> Tiles<'a> {
         block: &Block,
         bias: *const f32,
         target: &Target,
-        pixels: (usize, usize),
+        pixels: Range<usize>,
         rows: Rows<'a>,
     ) -> Tiles<'a> {
         let column = block.first * S::LANES;
@@ -429,10 +391,10 @@ impl<'a> Tiles<'a> {
 impl<W: Kept, const M: usize, const NV: usize> Kernel for Sized<'_, W, M, NV> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (from, to) = self.0.pixels;
-        for at in (from..to).step_by(M) {
+        let pixels = &self.0.pixels;
+        for at in pixels.clone().step_by(M) {
             // Safety: the promise of `product`.
-            unsafe { self.0.tile::<S, W, M, NV>(at, M.min(to - at)) }
+            unsafe { self.0.tile::<S, W, M, NV>(at, M.min(pixels.end - at)) }
         }
     }
 }
@@ -518,8 +480,15 @@ pub(super) struct Dense {
     /// The picture is narrow and lies in a border of zeros: a tap is a whole row of the window.
     bordered: bool,
     taps: usize,
-    /// Pixels, and column blocks, of one task.
-    task: [usize; 2],
+    task: TaskSize,
+}
+
+/// What one task makes, at most.
+#[derive(Clone, Copy, Debug)]
+struct TaskSize {
+    pixels: usize,
+    /// Column blocks.
+    blocks: usize,
 }
 
 impl Dense {
@@ -531,18 +500,17 @@ impl Dense {
         bias: &[f32],
         clamp: [f32; 2],
         bordered: bool,
-        kept: (Storage, &mut Pool),
+        mut keeping: Keeping<'_>,
         threads: usize,
     ) -> Dense {
         let Window { kernel: [kh, kw], input, output, .. } = window;
         let channels = input.channels;
         let area = kh * kw;
         // What was laid out for products of 16 bits cannot go back.
-        let kept = match kept {
-            (Storage::HalfProducts, pool) if !are_halves(weights) => (Storage::Single, pool),
-            kept => kept,
-        };
-        let packed = Packed::new::<S>(weights, [output.channels, channels, area], kept);
+        if keeping.storage == Storage::HalfProducts && !are_halves(weights) {
+            keeping.storage = Storage::Single;
+        }
+        let packed = Packed::new::<S>(weights, [output.channels, channels, area], &mut keeping);
         let taps = if bordered { kh } else { area };
         let task = task_size(&window, &packed, threads);
         Dense {
@@ -559,56 +527,40 @@ impl Dense {
     }
 
     pub(super) fn tasks(&self) -> usize {
-        let [pixels, blocks] = self.task;
+        let TaskSize { pixels, blocks } = self.task;
         self.window.output.pixels().div_ceil(pixels) * self.weights.blocks.len().div_ceil(blocks)
     }
 
     /// # Safety
-    /// `x`, `residual` (or null) and `out` are the buffers that the window names.
-    pub(super) unsafe fn task<S: Simd>(
-        &self,
-        x: *const f32,
-        residual: *const f32,
-        out: *mut f32,
-        task: usize,
-    ) {
-        let output = self.window.output;
-        let [pixels, blocks] = self.task;
-        let across = output.pixels().div_ceil(pixels);
-        let (group, part) = (task / across, task % across);
-        let rows = (part * pixels, ((part + 1) * pixels).min(output.pixels()));
-        let columns = (group * blocks, ((group + 1) * blocks).min(self.weights.blocks.len()));
+    /// They are the buffers that the window names.
+    pub(super) unsafe fn task<S: Simd>(&self, buffers: Buffers, task: usize) {
+        let all = self.window.output.pixels();
+        let TaskSize { pixels, blocks } = self.task;
+        let across = all.div_ceil(pixels);
+        let (group, at) = (task / across, task % across);
+        let part = Part {
+            pixels: at * pixels..((at + 1) * pixels).min(all),
+            blocks: group * blocks..((group + 1) * blocks).min(self.weights.blocks.len()),
+        };
         // Safety: the caller's promise.
-        unsafe { self.part::<S>(x, residual, out, rows, columns) }
+        unsafe { self.part::<S>(buffers, &part) }
     }
 
     pub(super) fn window(&self) -> &Window {
         &self.window
     }
 
-    /// The pixels `rows`, all channels.
+    /// All channels of some pixels.
     ///
     /// # Safety
     /// As [`Dense::task`]; only what these pixels take, and they themselves, have to be there.
-    pub(super) unsafe fn pixels<S: Simd>(
-        &self,
-        x: *const f32,
-        residual: *const f32,
-        out: *mut f32,
-        rows: (usize, usize),
-    ) {
+    pub(super) unsafe fn pixels<S: Simd>(&self, buffers: Buffers, pixels: Range<usize>) {
+        let part = Part { pixels, blocks: 0..self.weights.blocks.len() };
         // Safety: the caller's promise.
-        unsafe { self.part::<S>(x, residual, out, rows, (0, self.weights.blocks.len())) }
+        unsafe { self.part::<S>(buffers, &part) }
     }
 
-    unsafe fn part<S: Simd>(
-        &self,
-        x: *const f32,
-        residual: *const f32,
-        out: *mut f32,
-        rows: (usize, usize),
-        columns: (usize, usize),
-    ) {
+    unsafe fn part<S: Simd>(&self, Buffers { x, residual, out }: Buffers, part: &Part) {
         let Window { output, input, stride, dilation, kernel, .. } = self.window;
         let target = Target { out, residual, stride: output.stride, low: self.low, high: self.high };
         let bias = self.bias.as_ptr();
@@ -619,9 +571,9 @@ impl Dense {
                 let tap = |row: usize, column: usize, tap: usize| {
                     x.add((row * stride[0] + tap * dilation[0]) * line + column * stride[1] * input.channels)
                 };
-                windows::<S>(&self.weights, self.taps, bias, rows, columns, &target, (output.width, tap));
+                windows::<S>(&self.weights, self.taps, bias, part, &target, output.width, tap);
             } else if self.window.is_pointwise() {
-                product::<S>(&self.weights, bias, rows, columns, &target, (x, input.stride));
+                product::<S>(&self.weights, bias, part, &target, Line { x, apart: input.stride });
             } else {
                 let zeros = self.zeros.as_ptr();
                 let tap = |row: usize, column: usize, tap: usize| {
@@ -631,7 +583,7 @@ impl Dense {
                     let inside = self.window.inside(line, column);
                     inside.map_or(zeros, |(row, column)| x.add((row * input.width + column) * input.stride))
                 };
-                windows::<S>(&self.weights, self.taps, bias, rows, columns, &target, (output.width, tap));
+                windows::<S>(&self.weights, self.taps, bias, part, &target, output.width, tap);
             }
         }
     }
@@ -639,14 +591,14 @@ impl Dense {
 
 /// Pixels and column blocks of one task: what it reads stays in the cache, and every thread gets a few tasks. Of pixels
 /// and weights the larger part is shared out first, so that each thread reads its own share of it.
-fn task_size(window: &Window, weights: &Packed, threads: usize) -> [usize; 2] {
+fn task_size(window: &Window, weights: &Packed, threads: usize) -> TaskSize {
     let (pixels, blocks) = (window.output.pixels(), weights.blocks.len());
     // Neighbouring windows share most of what they read.
     let shared = (window.stride[0] * window.stride[1]).min(window.kernel[0] * window.kernel[1]);
     let floats = window.input.channels * shared;
     let fitting = (READ_BYTES / (4 * floats).max(1)).clamp(MOST_PIXELS, pixels.max(MOST_PIXELS));
     if threads == 1 {
-        return [fitting, blocks];
+        return TaskSize { pixels: fitting, blocks };
     }
     let tasks = TASKS_A_THREAD * threads;
     let tiles = pixels.div_ceil(MOST_PIXELS);
@@ -657,5 +609,5 @@ fn task_size(window: &Window, weights: &Packed, threads: usize) -> [usize; 2] {
         let down = tiles.min(tasks);
         (tasks.div_ceil(down).min(blocks), down)
     };
-    [fitting.min(pixels.div_ceil(down)), blocks.div_ceil(across)]
+    TaskSize { pixels: fitting.min(pixels.div_ceil(down)), blocks: blocks.div_ceil(across) }
 }

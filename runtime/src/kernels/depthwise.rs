@@ -6,7 +6,7 @@
 
 use super::memory::{Floats, normal};
 use super::simd::{Kernel, Simd};
-use super::window::Window;
+use super::window::{Buffers, Window};
 
 /// The most columns that a group of neighbours reads: seven places of 5 taps, two columns apart.
 const MOST_COLUMNS: usize = 6 * 2 + 5;
@@ -62,37 +62,29 @@ impl Depthwise {
     }
 
     /// # Safety
-    /// `x`, `residual` (or null) and `out` are the buffers that the window names.
-    pub(super) unsafe fn task<S: Simd>(
-        &self,
-        x: *const f32,
-        residual: *const f32,
-        out: *mut f32,
-        task: usize,
-    ) {
+    /// They are the buffers that the window names.
+    pub(super) unsafe fn task<S: Simd>(&self, buffers: Buffers, task: usize) {
         let rows = task * self.rows..((task + 1) * self.rows).min(self.window.output.height);
-        let lines = Lines { first: x, ring: self.window.input.height };
         for y in rows {
             // Safety: the caller's promise.
-            unsafe { self.line::<S>(&lines, residual, out, y) }
+            unsafe { self.line::<S>(&Row { buffers, ring: self.window.input.height, y }) }
         }
     }
 
-    /// Row `y` of the output.
+    /// A row of the output.
     ///
     /// # Safety
     /// `x` has the rows that its windows reach over; `residual` (or null) and `out` are as in [`Depthwise::task`].
-    pub(super) unsafe fn line<S: Simd>(&self, x: &Lines, residual: *const f32, out: *mut f32, y: usize) {
+    pub(super) unsafe fn line<S: Simd>(&self, row: &Row) {
         let Window { kernel, stride, dilation, .. } = self.window;
-        let row = Row { x: x.first, ring: x.ring, residual, out, y };
         // Safety: the caller's promise.
         unsafe {
             match (kernel, stride, dilation) {
-                ([3, 3], [1, 1], [1, 1]) => S::enter(Sized::<3, 1>(self, &row)),
-                ([3, 3], [2, 2], [1, 1]) => S::enter(Sized::<3, 2>(self, &row)),
-                ([5, 5], [1, 1], [1, 1]) => S::enter(Sized::<5, 1>(self, &row)),
-                ([5, 5], [2, 2], [1, 1]) => S::enter(Sized::<5, 2>(self, &row)),
-                _ => S::enter(Any(self, &row)),
+                ([3, 3], [1, 1], [1, 1]) => S::enter(Sized::<3, 1>(self, row)),
+                ([3, 3], [2, 2], [1, 1]) => S::enter(Sized::<3, 2>(self, row)),
+                ([5, 5], [1, 1], [1, 1]) => S::enter(Sized::<5, 1>(self, row)),
+                ([5, 5], [2, 2], [1, 1]) => S::enter(Sized::<5, 2>(self, row)),
+                _ => S::enter(Any(self, row)),
             }
         }
     }
@@ -138,7 +130,7 @@ impl Depthwise {
             for (at, pixel) in pixels.iter_mut().enumerate().take(columns) {
                 if let Some(offset) = self.offset(row, row.y * T + ky, place * T + at) {
                     // Safety: inside of the picture.
-                    *pixel = unsafe { row.x.add(offset) };
+                    *pixel = unsafe { row.buffers.x.add(offset) };
                 }
             }
         }
@@ -184,7 +176,7 @@ impl Depthwise {
                             (row.y * stride[0] + ky * dilation[0], place * stride[1] + kx * dilation[1]);
                         if let Some(offset) = self.offset(row, line, column) {
                             let weight = S::load(weights.add((ky * kw + kx) * S::LANES));
-                            sum = S::fma(S::load(row.x.add(offset + first)), weight, sum);
+                            sum = S::fma(S::load(row.buffers.x.add(offset + first)), weight, sum);
                         }
                     }
                 }
@@ -204,14 +196,15 @@ impl Depthwise {
     #[inline(always)]
     unsafe fn write<S: Simd>(&self, mut sum: S::V, row: &Row, place: usize, first: usize) {
         let output = self.window.output;
+        let Buffers { residual, out, .. } = row.buffers;
         let at = (row.y * output.width + place) * output.stride + first;
         // Safety: a place of the output.
         unsafe {
-            if !row.residual.is_null() {
-                sum = S::add(sum, S::load(row.residual.add(at)));
+            if !residual.is_null() {
+                sum = S::add(sum, S::load(residual.add(at)));
             }
             let clamped = S::at_most(S::at_least(sum, S::splat(self.low)), S::splat(self.high));
-            S::store(row.out.add(at), clamped);
+            S::store(out.add(at), clamped);
         }
     }
 }
@@ -238,17 +231,11 @@ impl Kernel for Any<'_> {
     }
 }
 
-/// Where the rows of the input lie: row `y` at place `y % ring` from `first` on.
-pub(super) struct Lines {
-    pub(super) first: *const f32,
-    pub(super) ring: usize,
-}
-
 /// A row of the output that is being made.
-struct Row {
-    x: *const f32,
-    ring: usize,
-    residual: *const f32,
-    out: *mut f32,
-    y: usize,
+pub(super) struct Row {
+    pub(super) buffers: Buffers,
+    /// Rows of the input that are kept: row `i` lies at place `i % ring`.
+    pub(super) ring: usize,
+    /// Its number.
+    pub(super) y: usize,
 }

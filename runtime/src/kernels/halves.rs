@@ -6,7 +6,7 @@
 use core::arch::aarch64::*;
 use core::ptr;
 
-use super::dense::Tiles;
+use super::tiles::Tiles;
 
 /// Products that are added up in 16 bits.
 const APART: usize = 64;
@@ -52,10 +52,9 @@ pub(super) unsafe fn dispatch(tiles: &Tiles<'_>, height: usize, vectors: usize, 
 #[inline(never)]
 #[target_feature(enable = "neon,fp16")]
 unsafe fn all<const M: usize, const NP: usize>(tiles: &Tiles<'_>, live: usize) {
-    let (from, to) = tiles.pixels;
-    for at in (from..to).step_by(M) {
+    for at in tiles.pixels.clone().step_by(M) {
         // Safety: the caller's promise.
-        unsafe { tile::<M, NP>(tiles, at, M.min(to - at), live) }
+        unsafe { tile::<M, NP>(tiles, at, M.min(tiles.pixels.end - at), live) }
     }
 }
 

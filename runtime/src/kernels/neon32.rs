@@ -3,7 +3,7 @@
 
 use core::arch::asm;
 
-use super::dense::Tiles;
+use super::tiles::Tiles;
 
 /// Pixels of a tile.
 pub(super) const PIXELS: usize = 4;
@@ -16,10 +16,9 @@ const WIDTH: usize = 8;
 /// # Safety
 /// As [`Tiles::dispatch`]; weights are 32-bit floats in blocks of two vectors.
 pub(super) unsafe fn all(tiles: &Tiles<'_>) {
-    let (from, to) = tiles.pixels;
-    for at in (from..to).step_by(PIXELS) {
+    for at in tiles.pixels.clone().step_by(PIXELS) {
         // Safety: the caller's promise.
-        unsafe { tile(tiles, at, PIXELS.min(to - at)) }
+        unsafe { tile(tiles, at, PIXELS.min(tiles.pixels.end - at)) }
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ptr;
 
-use super::dense::{Dense, MOST_TAPS, Storage};
+use super::dense::{Dense, Keeping, MOST_TAPS, Storage};
 use super::depthwise::Depthwise;
 use super::isa::Isa;
 use super::memory::{Floats, LINE, Pool};
@@ -20,7 +20,7 @@ use super::simple::{
     Affine, AffineRow, Grouping, Import, ImportRow, PoolRow, Pooling, Reduction, Source, export,
 };
 use super::team::Team;
-use super::window::{Shape, Window};
+use super::window::{Buffers, Shape, Window};
 use super::winograd::Winograd;
 
 /// Runs `$body` with `$S` the vectors of an instruction set.
@@ -202,13 +202,13 @@ impl Builder {
         let residual = residual.map(|residual| self.plain(residual));
         let Convolution { weights, bias, clamp, .. } = convolution;
         let threads = self.threads;
-        let kept = (self.storage, &mut self.pool);
+        let keeping = Keeping { storage: self.storage, pool: &mut self.pool };
         let kind = with_simd!(self.isa, S => if depthwise {
             Kind::Depthwise(Depthwise::new::<S>(window, weights, bias, *clamp, threads))
         } else if !bordered && Winograd::suits(&window) {
-            Kind::Winograd(Winograd::new::<S>(window, weights, bias, *clamp, kept, threads))
+            Kind::Winograd(Winograd::new::<S>(window, weights, bias, *clamp, keeping, threads))
         } else {
-            Kind::Dense(Dense::new::<S>(window, weights, bias, *clamp, bordered, kept, threads))
+            Kind::Dense(Dense::new::<S>(window, weights, bias, *clamp, bordered, keeping, threads))
         });
         self.step(kind, x, residual, shape)
     }
@@ -338,17 +338,15 @@ impl Builder {
     pub fn finish(self) -> Network {
         let Builder { isa, threads, shapes, steps, inputs, outputs, .. } = self;
         let steps = joined(steps, threads);
-        let mut uses: Vec<Option<[usize; 2]>> = vec![None; shapes.len()];
+        let mut uses: Vec<Option<Use>> = vec![None; shapes.len()];
         for (at, step) in steps.iter().enumerate() {
             let written = (!matches!(step.kind, Kind::Export(_))).then_some(step.out);
             for buffer in [Some(step.x), step.other, written].into_iter().flatten() {
-                let [first, _] = uses[buffer].unwrap_or([at, at]);
-                uses[buffer] = Some([first, at]);
+                let floats = shapes[buffer].floats().next_multiple_of(LINE);
+                uses[buffer].get_or_insert(Use { floats, first: at, last: at }).last = at;
             }
         }
-        let sizes = shapes.iter().map(|shape| shape.floats().next_multiple_of(LINE));
-        let wanted: Vec<_> = sizes.zip(&uses).map(|(size, used)| (size, used.unwrap_or([0, 0]))).collect();
-        let (offsets, floats) = places(&wanted);
+        let (offsets, floats) = places(&uses);
         let scratch = |step: &Step| match &step.kind {
             Kind::Winograd(winograd) if winograd.is_apart() => [winograd.scratch(), 0],
             Kind::Winograd(winograd) => [0, winograd.scratch()],
@@ -400,32 +398,41 @@ fn joined(steps: Vec<Step>, threads: usize) -> Vec<Step> {
     joined
 }
 
-/// The first free place for each buffer, large ones first, and the length of all: no two that are in use at the same
-/// step overlap. Buffers are (floats, first and last step).
-fn places(buffers: &[(usize, [usize; 2])]) -> (Vec<usize>, usize) {
-    let mut order: Vec<usize> = (0..buffers.len()).collect();
-    order.sort_by_key(|&at| core::cmp::Reverse(buffers[at].0));
+/// How large a buffer is, and the first and the last step that use it.
+#[derive(Clone, Copy)]
+struct Use {
+    floats: usize,
+    first: usize,
+    last: usize,
+}
+
+/// The first free place for each buffer that is used, large ones first, and the length of all: no two that are in use at
+/// the same step overlap.
+fn places(buffers: &[Option<Use>]) -> (Vec<usize>, usize) {
+    let mut used: Vec<(usize, Use)> =
+        buffers.iter().enumerate().filter_map(|(at, used)| used.map(|used| (at, used))).collect();
+    used.sort_by_key(|(_, used)| core::cmp::Reverse(used.floats));
     let mut offsets = vec![0; buffers.len()];
-    let mut placed: Vec<usize> = Vec::new();
+    let mut placed: Vec<(usize, Use)> = Vec::new();
     let mut end = 0;
-    for at in order {
-        let (size, [first, last]) = buffers[at];
-        let meets = |other: &&usize| {
-            let [from, to] = buffers[**other].1;
-            from <= last && first <= to
-        };
-        let mut taken: Vec<_> = placed.iter().filter(meets).map(|&o| (offsets[o], buffers[o].0)).collect();
-        taken.sort_unstable();
+    for (at, used) in used {
+        let meets = |(_, other): &&(usize, Use)| other.first <= used.last && used.first <= other.last;
+        let mut taken: Vec<_> = placed
+            .iter()
+            .filter(meets)
+            .map(|(at, other)| offsets[*at]..offsets[*at] + other.floats)
+            .collect();
+        taken.sort_unstable_by_key(|place| (place.start, place.end));
         let mut offset = 0;
-        for (start, length) in taken {
-            if offset + size <= start {
+        for place in taken {
+            if offset + used.floats <= place.start {
                 break;
             }
-            offset = offset.max(start + length);
+            offset = offset.max(place.end);
         }
         offsets[at] = offset;
-        end = end.max(offset + size);
-        placed.push(at);
+        end = end.max(offset + used.floats);
+        placed.push((at, used));
     }
     (offsets, end)
 }
@@ -559,22 +566,26 @@ impl Task<'_> {
     /// See [`Network::run`].
     unsafe fn run<S: Simd>(self) {
         let Task { x, other, out, number: task, .. } = self;
+        let buffers = Buffers { x, residual: other, out };
         // Safety: see `Network::run`.
         unsafe {
             match &self.step.kind {
-                Kind::Import(import) => S::enter(ImportRow(import, self.inputs[import.input], out, task)),
-                Kind::Dense(dense) => dense.task::<S>(x, other, out, task),
-                Kind::Depthwise(depthwise) => depthwise.task::<S>(x, other, out, task),
+                Kind::Import(import) => {
+                    let source = self.inputs[import.input];
+                    S::enter(ImportRow { import, source, out, y: task });
+                }
+                Kind::Dense(dense) => dense.task::<S>(buffers, task),
+                Kind::Depthwise(depthwise) => depthwise.task::<S>(buffers, task),
                 Kind::Winograd(winograd) => {
                     let scratch = if winograd.is_apart() { self.own_scratch } else { self.scratch };
-                    winograd.task::<S>(x, other, out, scratch, (self.round, task));
+                    winograd.task::<S>(buffers, scratch, self.round, task);
                 }
-                Kind::Separable(separable) => separable.task::<S>(x, other, out, self.own_scratch, task),
-                Kind::Pooling(pooling) => S::enter(PoolRow(pooling, x, out, task)),
-                Kind::Affine(affine) => S::enter(AffineRow(affine, x, other, out, task)),
+                Kind::Separable(separable) => separable.task::<S>(buffers, self.own_scratch, task),
+                Kind::Pooling(pooling) => S::enter(PoolRow { pooling, x, out, y: task }),
+                Kind::Affine(affine) => S::enter(AffineRow { affine, buffers, y: task }),
                 Kind::Grouping(grouping) => grouping.task(x, out, task),
                 Kind::Export(shape) => {
-                    let channels = (task * EXPORTED, ((task + 1) * EXPORTED).min(shape.channels));
+                    let channels = task * EXPORTED..((task + 1) * EXPORTED).min(shape.channels);
                     export(*shape, x, out, channels);
                 }
             }

@@ -8,9 +8,9 @@
 use core::ptr;
 
 use super::dense::{Dense, TASKS_A_THREAD};
-use super::depthwise::{Depthwise, Lines};
+use super::depthwise::{Depthwise, Row};
 use super::simd::Simd;
-use super::window::Shape;
+use super::window::{Buffers, Shape};
 
 /// Below, activations stay in the cache anyway.
 const LEAST_BYTES: usize = 512 << 10;
@@ -96,15 +96,8 @@ impl Separable {
     }
 
     /// # Safety
-    /// `x`, `residual` (or null) and `out` are the buffers that the windows name; `scratch` is this task's alone.
-    pub(super) unsafe fn task<S: Simd>(
-        &self,
-        x: *const f32,
-        residual: *const f32,
-        out: *mut f32,
-        scratch: *mut f32,
-        task: usize,
-    ) {
+    /// They are the buffers that the windows name; `scratch` is this task's alone.
+    pub(super) unsafe fn task<S: Simd>(&self, buffers: Buffers, scratch: *mut f32, task: usize) {
         let made = self.depthwise.window().output;
         let end = ((task + 1) * self.rows).min(made.height);
         let mut next = 0;
@@ -113,13 +106,14 @@ impl Separable {
             // Safety: the caller's promise; scratch has room for the ring, and for so many rows behind it.
             unsafe {
                 let Some(project) = &self.project else {
-                    rows.for_each(|y| self.row::<S>(x, residual, out, scratch, (y, &mut next)));
+                    rows.for_each(|y| self.row::<S>(buffers, scratch, y, &mut next));
                     continue;
                 };
                 let place = scratch.add(self.ring_floats()).wrapping_sub(first * line(made));
-                let pixels = (rows.start * made.width, rows.end * made.width);
-                rows.for_each(|y| self.row::<S>(x, ptr::null(), place, scratch, (y, &mut next)));
-                project.pixels::<S>(place, residual, out, pixels);
+                let pixels = rows.start * made.width..rows.end * made.width;
+                let between = Buffers { residual: ptr::null(), out: place, ..buffers };
+                rows.for_each(|y| self.row::<S>(between, scratch, y, &mut next));
+                project.pixels::<S>(Buffers { x: place, ..buffers }, pixels);
             }
         }
     }
@@ -128,19 +122,11 @@ impl Separable {
     ///
     /// # Safety
     /// As [`Separable::task`].
-    unsafe fn row<S: Simd>(
-        &self,
-        x: *const f32,
-        residual: *const f32,
-        out: *mut f32,
-        scratch: *mut f32,
-        (y, next): (usize, &mut usize),
-    ) {
+    unsafe fn row<S: Simd>(&self, buffers: Buffers, scratch: *mut f32, y: usize, next: &mut usize) {
         let window = self.depthwise.window();
         let Some(expand) = &self.expand else {
-            let lines = Lines { first: x, ring: window.input.height };
             // Safety: the caller's promise.
-            return unsafe { self.depthwise.line::<S>(&lines, residual, out, y) };
+            return unsafe { self.depthwise.line::<S>(&Row { buffers, ring: window.input.height, y }) };
         };
         let (ring, between) = (self.ring(), expand.window().output);
         let from = (y * window.stride[0]).saturating_sub(window.before[0]);
@@ -149,14 +135,14 @@ impl Separable {
         for row in from.max(*next)..to {
             // Safety: the ring's row for this one; nothing of it is needed any more.
             unsafe {
-                let place = scratch.add(row % ring * line(between)).wrapping_sub(row * line(between));
-                let pixels = (row * between.width, (row + 1) * between.width);
-                expand.pixels::<S>(x, ptr::null(), place, pixels);
+                let out = scratch.add(row % ring * line(between)).wrapping_sub(row * line(between));
+                let pixels = row * between.width..(row + 1) * between.width;
+                expand.pixels::<S>(Buffers { x: buffers.x, residual: ptr::null(), out }, pixels);
             }
         }
         *next = to.max(*next);
         // Safety: the rows that the windows reach over are in the ring.
-        unsafe { self.depthwise.line::<S>(&Lines { first: scratch, ring }, residual, out, y) }
+        unsafe { self.depthwise.line::<S>(&Row { buffers: Buffers { x: scratch, ..buffers }, ring, y }) }
     }
 }
 

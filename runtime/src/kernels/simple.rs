@@ -1,10 +1,11 @@
 //! What is not a convolution: pooling, sums, and the way into and out of the layout of the kernels.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::memory::Floats;
 use super::simd::{Kernel, Simd};
-use super::window::{Shape, Window};
+use super::window::{Buffers, Shape, Window};
 
 /// What a pool makes of its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl Pooling {
     /// # Safety
     /// `x` and `out` are the buffers that the window names.
     #[inline(always)]
-    pub(super) unsafe fn task<S: Simd>(&self, x: *const f32, out: *mut f32, y: usize) {
+    unsafe fn task<S: Simd>(&self, x: *const f32, out: *mut f32, y: usize) {
         let Window { input, output, kernel, stride, dilation, .. } = self.window;
         let max = self.reduction == Reduction::Max;
         for place in 0..output.width {
@@ -67,19 +68,19 @@ impl Pooling {
     }
 }
 
-/// A row of a pool's output: input, output, row.
-pub(super) struct PoolRow<'a>(
-    pub(super) &'a Pooling,
-    pub(super) *const f32,
-    pub(super) *mut f32,
-    pub(super) usize,
-);
+/// A row of a pool's output.
+pub(super) struct PoolRow<'a> {
+    pub(super) pooling: &'a Pooling,
+    pub(super) x: *const f32,
+    pub(super) out: *mut f32,
+    pub(super) y: usize,
+}
 
 impl Kernel for PoolRow<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // Safety: the promise of `Pooling::task`.
-        unsafe { self.0.task::<S>(self.1, self.2, self.3) }
+        unsafe { self.pooling.task::<S>(self.x, self.out, self.y) }
     }
 }
 
@@ -102,9 +103,9 @@ impl Affine {
     /// Makes a row.
     ///
     /// # Safety
-    /// `x`, `other` (or null) and `out` are of the shape.
+    /// They are of the shape.
     #[inline(always)]
-    pub(super) unsafe fn task<S: Simd>(&self, x: *const f32, other: *const f32, out: *mut f32, y: usize) {
+    unsafe fn task<S: Simd>(&self, Buffers { x, residual: other, out }: Buffers, y: usize) {
         let stride = self.shape.stride;
         for pixel in y * self.shape.width..(y + 1) * self.shape.width {
             for first in (0..stride).step_by(S::LANES) {
@@ -125,20 +126,18 @@ impl Affine {
     }
 }
 
-/// A row of an affine step: input, what is added or null, output, row.
-pub(super) struct AffineRow<'a>(
-    pub(super) &'a Affine,
-    pub(super) *const f32,
-    pub(super) *const f32,
-    pub(super) *mut f32,
-    pub(super) usize,
-);
+/// A row of an affine step.
+pub(super) struct AffineRow<'a> {
+    pub(super) affine: &'a Affine,
+    pub(super) buffers: Buffers,
+    pub(super) y: usize,
+}
 
 impl Kernel for AffineRow<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // Safety: the promise of `Affine::task`.
-        unsafe { self.0.task::<S>(self.1, self.2, self.3, self.4) }
+        unsafe { self.affine.task::<S>(self.buffers, self.y) }
     }
 }
 
@@ -285,28 +284,28 @@ impl Import {
     }
 }
 
-/// A row of an import: where the input lies, output, row.
-pub(super) struct ImportRow<'a>(
-    pub(super) &'a Import,
-    pub(super) Source<'a>,
-    pub(super) *mut f32,
-    pub(super) usize,
-);
+/// A row of an import.
+pub(super) struct ImportRow<'a> {
+    pub(super) import: &'a Import,
+    pub(super) source: Source<'a>,
+    pub(super) out: *mut f32,
+    pub(super) y: usize,
+}
 
 impl Kernel for ImportRow<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // Safety: the promise of `Import::task`.
-        unsafe { self.0.task(self.1, self.2, self.3) }
+        unsafe { self.import.task(self.source, self.out, self.y) }
     }
 }
 
-/// Gives channels `from..to` back as planes.
+/// Gives some channels back as planes.
 ///
 /// # Safety
 /// `x` is of the shape; `out` has `[channels, height, width]` floats.
-pub(super) unsafe fn export(shape: Shape, x: *const f32, out: *mut f32, (from, to): (usize, usize)) {
-    for channel in from..to {
+pub(super) unsafe fn export(shape: Shape, x: *const f32, out: *mut f32, channels: Range<usize>) {
+    for channel in channels {
         for pixel in 0..shape.pixels() {
             // Safety: inside of both.
             unsafe { *out.add(channel * shape.pixels() + pixel) = *x.add(pixel * shape.stride + channel) }

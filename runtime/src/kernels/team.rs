@@ -1,12 +1,6 @@
-//! Threads that share the tasks of a step.
+//! Who does the tasks of a step.
 
-#[cfg(feature = "std")]
-mod threads;
-
-#[cfg(feature = "std")]
-pub use threads::Threads;
-
-/// Who does the tasks of a step.
+/// The caller, and those that help.
 pub trait Team: Sync {
     /// Members, the caller included.
     fn members(&self) -> usize;

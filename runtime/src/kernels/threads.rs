@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::Team;
+use super::team::Team;
 
 /// How long a worker looks for tasks before it sleeps: longer than a step's serial part, shorter than decoding a picture.
 const AWAKE: Duration = Duration::from_micros(300);

@@ -25,6 +25,14 @@ impl Shape {
     }
 }
 
+/// Where a step's pictures lie: what it reads, what it adds (or null), what it writes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buffers {
+    pub(super) x: *const f32,
+    pub(super) residual: *const f32,
+    pub(super) out: *mut f32,
+}
+
 /// A window that moves over one picture and gives a pixel of another at each place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {

@@ -8,11 +8,13 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use super::dense::{Packed, Storage, TASKS_A_THREAD, Target, product};
-use super::memory::{Floats, Pool};
+use super::dense::{Keeping, Packed, Part, Storage, TASKS_A_THREAD, Target, product};
+use super::memory::Floats;
 use super::simd::{Kernel, Simd};
-use super::window::Window;
+use super::tiles::Line;
+use super::window::{Buffers, Window};
 
 /// The most places of a transformed tile.
 const MOST_PLACES: usize = 36;
@@ -86,17 +88,19 @@ impl Winograd {
         weights: &[f32],
         bias: &[f32],
         clamp: [f32; 2],
-        (storage, pool): (Storage, &mut Pool),
+        mut keeping: Keeping<'_>,
         threads: usize,
     ) -> Winograd {
         // Its sums need more digits: the transforms make the errors of products larger.
-        let storage = if storage == Storage::HalfProducts { Storage::Half } else { storage };
+        if keeping.storage == Storage::HalfProducts {
+            keeping.storage = Storage::Half;
+        }
         let (inputs, outputs) = (window.input.channels, window.output.channels);
         let side = if tiles(&window, 4) >= LEAST_LARGE_TILES { 4 } else { 2 };
         let g: &[[f32; 3]] = if side == 4 { &LARGE_G } else { &SMALL_G };
         let places = g.len() * g.len();
         let mut packed: Vec<Packed> =
-            (0..places).map(|_| Packed::zeros::<S>(inputs, outputs, (storage, &mut *pool))).collect();
+            (0..places).map(|_| Packed::zeros::<S>(inputs, outputs, &mut keeping)).collect();
         // G g G' of the windows of some input channels, place by place; so few that they stay in the cache.
         let band = (TRANSFORMED / (places * outputs)).clamp(1, inputs);
         let mut transformed = vec![0.0; places * band * outputs];
@@ -122,7 +126,7 @@ impl Winograd {
             }
         }
         for packed in &mut packed {
-            packed.keep((storage, &mut *pool));
+            packed.keep(&mut keeping);
         }
         let all = tiles(&window, side);
         let tile_bytes = 4 * places * (window.input.stride + window.output.stride);
@@ -170,58 +174,57 @@ impl Winograd {
     }
 
     /// # Safety
-    /// `x`, `residual` (or null) and `out` are the buffers that the window names; `scratch` is as long as
-    /// [`Winograd::scratch`] says, and this task's alone if chunks are apart.
+    /// They are the buffers that the window names; `scratch` is as long as [`Winograd::scratch`] says, and this task's
+    /// alone if chunks are apart.
     pub(super) unsafe fn task<S: Simd>(
         &self,
-        x: *const f32,
-        residual: *const f32,
-        out: *mut f32,
+        buffers: Buffers,
         scratch: *mut f32,
-        (round, task): (usize, usize),
+        round: usize,
+        task: usize,
     ) {
         // Safety: the caller's promise.
         unsafe {
             match self.side {
-                4 => self.task_of::<S, 6, 4>(x, residual, out, scratch, (round, task)),
-                _ => self.task_of::<S, 4, 2>(x, residual, out, scratch, (round, task)),
+                4 => self.task_of::<S, 6, 4>(buffers, scratch, round, task),
+                _ => self.task_of::<S, 4, 2>(buffers, scratch, round, task),
             }
         }
     }
 
     unsafe fn task_of<S: Simd, const T: usize, const R: usize>(
         &self,
-        x: *const f32,
-        residual: *const f32,
-        out: *mut f32,
+        Buffers { x, residual, out }: Buffers,
         scratch: *mut f32,
-        (round, task): (usize, usize),
+        round: usize,
+        task: usize,
     ) {
         let all = tiles(&self.window, R);
-        let range = |chunk: usize| (chunk * self.chunk, ((chunk + 1) * self.chunk).min(all));
+        let range = |chunk: usize| chunk * self.chunk..((chunk + 1) * self.chunk).min(all);
         // Safety: the caller's promise; tiles are inside of the chunk.
         unsafe {
             let products = scratch.add(T * T * self.chunk * self.window.input.stride);
-            let transform = |from, part| {
+            let transform = |from, part: Range<usize>| {
                 S::enter(Transform::<T, R> { winograd: self, x, values: scratch, from, part });
             };
-            let results = |from, part| {
+            let results = |from, part: Range<usize>| {
                 S::enter(Results::<T, R> { winograd: self, products, residual, out, from, part });
             };
             if self.apart {
-                let (from, to) = range(task);
-                transform(from, (from, to));
-                (0..T * T).for_each(|place| self.multiply::<S>(scratch, products, to - from, place));
-                results(from, (from, to));
+                let chunk = range(task);
+                transform(chunk.start, chunk.clone());
+                (0..T * T).for_each(|place| self.multiply::<S>(scratch, products, chunk.len(), place));
+                results(chunk.start, chunk);
                 return;
             }
-            let (from, to) = range(round / 3);
-            let share = (to - from).div_ceil(TASKS_A_THREAD * self.threads);
-            let part = ((from + task * share).min(to), (from + (task + 1) * share).min(to));
+            let chunk = range(round / 3);
+            let share = chunk.len().div_ceil(TASKS_A_THREAD * self.threads);
+            let tile = |task: usize| (chunk.start + task * share).min(chunk.end);
+            let part = tile(task)..tile(task + 1);
             match round % 3 {
-                0 => transform(from, part),
-                1 => self.multiply::<S>(scratch, products, to - from, task),
-                _ => results(from, part),
+                0 => transform(chunk.start, part),
+                1 => self.multiply::<S>(scratch, products, chunk.len(), task),
+                _ => results(chunk.start, part),
             }
         }
     }
@@ -238,9 +241,9 @@ impl Winograd {
         x: *const f32,
         values: *mut f32,
         from: usize,
-        part: (usize, usize),
+        part: Range<usize>,
     ) {
-        for tile in part.0..part.1 {
+        for tile in part {
             // Safety: the caller's promise.
             unsafe {
                 let to = values.add((tile - from) * self.window.input.stride);
@@ -303,8 +306,9 @@ impl Winograd {
                 low: f32::NEG_INFINITY,
                 high: f32::INFINITY,
             };
-            let all = (0, weights.blocks());
-            product::<S>(weights, self.zeros.as_ptr(), (0, tiles), all, &target, (values, input));
+            let part = Part { pixels: 0..tiles, blocks: 0..weights.blocks() };
+            let line = Line { x: values, apart: input };
+            product::<S>(weights, self.zeros.as_ptr(), &part, &target, line);
         }
     }
 
@@ -316,11 +320,11 @@ impl Winograd {
         residual: *const f32,
         out: *mut f32,
         from: usize,
-        part: (usize, usize),
+        part: Range<usize>,
     ) {
         let output = self.window.output;
         let apart = self.chunk * output.stride;
-        for tile in part.0..part.1 {
+        for tile in part {
             let at = self.at(tile);
             let rows = (output.height - R * at.y).min(R);
             let columns = (output.width - R * at.x).min(R);
@@ -390,7 +394,7 @@ struct Transform<'a, const T: usize, const R: usize> {
     x: *const f32,
     values: *mut f32,
     from: usize,
-    part: (usize, usize),
+    part: Range<usize>,
 }
 
 impl<const T: usize, const R: usize> Kernel for Transform<'_, T, R> {
@@ -407,7 +411,7 @@ struct Results<'a, const T: usize, const R: usize> {
     residual: *const f32,
     out: *mut f32,
     from: usize,
-    part: (usize, usize),
+    part: Range<usize>,
 }
 
 impl<const T: usize, const R: usize> Kernel for Results<'_, T, R> {
