@@ -105,7 +105,13 @@ fn a_run_of_other_settings_or_pictures_is_refused_and_kept() {
     let before = hashes(&out);
     let other = arguments(&birds, &out).into_iter().chain(["--seed", "1"].map(OsStr::new));
     let refused = run("fieldmark-trainer", other.collect::<Vec<_>>()).expect(1);
-    assert!(refused.err().contains("other settings; choose another folder, or delete this one to start anew (--out)"), "{}", refused.err());
+    assert!(
+        refused
+            .err()
+            .contains("other settings; choose another folder, or delete this one to start anew (--out)"),
+        "{}",
+        refused.err()
+    );
     let table = birds.join("train_test_split.txt");
     let split = std::fs::read_to_string(&table).unwrap();
     std::fs::write(&table, split.replacen("1 1\n", "1 0\n", 1)).unwrap();
@@ -163,7 +169,10 @@ fn settings_that_cannot_be_are_refused_before_anything_is_written() {
         args.extend([option, value].map(OsStr::new));
         let refused = run("fieldmark-trainer", args).expect(1);
         let error = refused.err();
-        assert!(error.contains(", expected ") && error.contains(&format!("({option})")), "{option} {value}: {error}");
+        assert!(
+            error.contains(", expected ") && error.contains(&format!("({option})")),
+            "{option} {value}: {error}"
+        );
         assert!(!out.exists(), "{option} {value}");
     }
 }

@@ -264,7 +264,10 @@ fn a_run_that_cannot_fit_into_memory_is_refused_before_anything_is_written() {
     let refused = Command::new("sh").args(command.get_args().map(large)).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.lines().last().unwrap().contains("choose a smaller batch or side (--batch, --side)"), "{said}");
+    assert!(
+        said.lines().last().unwrap().contains("choose a smaller batch or side (--batch, --side)"),
+        "{said}"
+    );
     assert!(!out.exists());
 }
 

@@ -26,8 +26,8 @@ use tract_onnx::tract_core::optim::Optimizer;
 use crate::kernels::{Builder, Isa, Storage, Team, Threads};
 use facts::size;
 use known::Known;
-pub(super) use region::Region;
 use region::Plan;
+pub(super) use region::Region;
 
 /// A graph with its regions, and whether its input is `u8 [1, height, width, 3]` now.
 pub(super) struct Fused {

@@ -41,9 +41,7 @@ impl Precision {
 #[non_exhaustive]
 pub enum DeviceError {
     /// The feature was off.
-    #[error(
-        "this program was built without CUDA; build it with the feature `cuda`, or compute on the CPU"
-    )]
+    #[error("this program was built without CUDA; build it with the feature `cuda`, or compute on the CPU")]
     NotBuilt,
     /// CPUs have no arithmetic for it.
     #[error("maps in bf16 need a GPU; compute on one, or in f32")]

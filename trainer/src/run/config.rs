@@ -133,13 +133,28 @@ impl Config {
         let share = |value: f64| (0.0..=1.0).contains(&value);
         in_range("optim.rate", "above 0", optim.rate, positive(optim.rate))?;
         in_range("optim.head_factor", "above 0", optim.head_factor, positive(optim.head_factor))?;
-        in_range("optim.head_first_epochs", "at least 0", optim.head_first_epochs, not_negative(optim.head_first_epochs))?;
+        in_range(
+            "optim.head_first_epochs",
+            "at least 0",
+            optim.head_first_epochs,
+            not_negative(optim.head_first_epochs),
+        )?;
         in_range("optim.weight_decay", "at least 0", optim.weight_decay, not_negative(optim.weight_decay))?;
-        in_range("optim.warm_up_epochs", "at least 0", optim.warm_up_epochs, not_negative(optim.warm_up_epochs))?;
+        in_range(
+            "optim.warm_up_epochs",
+            "at least 0",
+            optim.warm_up_epochs,
+            not_negative(optim.warm_up_epochs),
+        )?;
         in_range("optim.average", "0 to below 1", optim.average, (0.0..1.0).contains(&optim.average))?;
         in_range("loss.mc.mu", "at least 0", loss.mc.mu, not_negative(loss.mc.mu))?;
         in_range("loss.mc.lambda", "at least 0", loss.mc.lambda, not_negative(loss.mc.lambda))?;
-        in_range("loss.mu_warm_up_epochs", "at least 0", loss.mu_warm_up_epochs, not_negative(loss.mu_warm_up_epochs))?;
+        in_range(
+            "loss.mu_warm_up_epochs",
+            "at least 0",
+            loss.mu_warm_up_epochs,
+            not_negative(loss.mu_warm_up_epochs),
+        )?;
         in_range("loss.label_smoothing", "0 to 1", loss.label_smoothing, share(loss.label_smoothing))?;
         in_range("augment.flip", "0 to 1", augment.flip, share(augment.flip))?;
         for (what, value) in [

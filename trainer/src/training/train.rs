@@ -86,9 +86,7 @@ pub enum TrainError {
     #[error("the run has no whole epoch; train for 1 or more")]
     NoEpoch,
     /// A split has no pictures.
-    #[error(
-        "the {split} split has no pictures; put some into its folder, or hold out a share of the others"
-    )]
+    #[error("the {split} split has no pictures; put some into its folder, or hold out a share of the others")]
     EmptySplit {
         /// "train" or "validation".
         split: &'static str,

@@ -49,7 +49,9 @@ pub enum Command {
 
 /// The command line with each recipe's settings in the help of `train`.
 pub fn command() -> clap::Command {
-    Cli::command().mut_subcommand("train", settings::with_defaults).mut_subcommand("lint", settings::with_defaults)
+    Cli::command()
+        .mut_subcommand("train", settings::with_defaults)
+        .mut_subcommand("lint", settings::with_defaults)
 }
 
 /// What was typed. Anything else than a command ends the program, as help does.

@@ -16,7 +16,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let trained = folder::open(&args.run, args.data.as_deref(), checkpoint(args.last))?;
     let evaluation = folder::evaluation(&args.run, &trained.weights)?;
     let score = folder::comparison(&args.run)?.map_or(DEFAULT_SCORE, |comparison| comparison.chosen);
-    let exported = export::export(&trained, &args.out, args.precision, args.pictures, score, evaluation.as_ref())?;
+    let exported =
+        export::export(&trained, &args.out, args.precision, args.pictures, score, evaluation.as_ref())?;
     say::exported(&exported, &args.out);
     Ok(())
 }

@@ -154,7 +154,10 @@ mod tests {
             (TrainError::NoEpoch.into(), "--epochs"),
             (TrainError::EmptySplit { split: "validation" }.into(), "--validation"),
             (TrainError::Diverged { term: "", value: 0.0, step: 0, rate: 0.0 }.into(), "--rate"),
-            (TrainError::Memory(MemoryError { batch: 1, side: 1, needed: 1, available: 0 }).into(), "--batch"),
+            (
+                TrainError::Memory(MemoryError { batch: 1, side: 1, needed: 1, available: 0 }).into(),
+                "--batch",
+            ),
             (TrainError::Gpu(Fault::Memory { reason: reason() }).into(), "--side"),
             (run(RunError::OtherRun { path: path(), what: "settings" }), "--out"),
             (run(RunError::Taken { path: path(), file: path() }), "--out"),
@@ -201,8 +204,11 @@ mod tests {
     #[test]
     fn an_error_that_an_option_mends_names_one_that_there_is() {
         let command = command();
-        let all: Vec<&str> =
-            command.get_subcommands().flat_map(clap::Command::get_arguments).filter_map(Arg::get_long).collect();
+        let all: Vec<&str> = command
+            .get_subcommands()
+            .flat_map(clap::Command::get_arguments)
+            .filter_map(Arg::get_long)
+            .collect();
         for (error, expected) in errors() {
             let said = remedy(&error);
             assert!(said.contains(expected), "{error}: {said}");

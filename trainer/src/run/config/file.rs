@@ -91,8 +91,7 @@ struct FirstOfNetwork {
 pub fn read(path: &Path) -> Result<ConfigFile, ConfigFileError> {
     let file = |source| ConfigFileError::File { path: path.to_owned(), source };
     let text = fs::read_to_string(path).map_err(file)?;
-    let mut config =
-        ConfigFile { recipe: None, backbone: None, path: path.to_owned(), text, seed: None };
+    let mut config = ConfigFile { recipe: None, backbone: None, path: path.to_owned(), text, seed: None };
     let First { recipe, seed, split, network } = config.parse(std::marker::PhantomData)?;
     config.recipe = recipe;
     config.backbone = network.backbone;
@@ -179,11 +178,8 @@ impl<'de> Visitor<'de> for Over<'_> {
                 map.next_value_seed(Over { settings: self.settings, path })?;
             } else {
                 let nearest = nearest(&path, self.settings);
-                let reason = format!(
-                    "there is no setting {}; the nearest is {}",
-                    dotted(&path),
-                    dotted(&nearest)
-                );
+                let reason =
+                    format!("there is no setting {}; the nearest is {}", dotted(&path), dotted(&nearest));
                 map.next_value_seed(Refused(reason))?;
             }
         }
@@ -315,7 +311,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_line_and_the_nearest_name() {
         for (name, text, expected) in [
-            ("a.toml", "epochs = 3\nepoch = 4\n", "a.toml, line 2: there is no setting epoch; the nearest is epochs"),
+            (
+                "a.toml",
+                "epochs = 3\nepoch = 4\n",
+                "a.toml, line 2: there is no setting epoch; the nearest is epochs",
+            ),
             ("a.toml", "xi = 4\n", "a.toml, line 1: there is no setting xi; the nearest is network.xi"),
             (
                 "a.json",
@@ -323,13 +323,21 @@ mod tests {
                 "a.json, line 3: there is no setting optim.Rate; the nearest is optim.rate",
             ),
             ("a.toml", "\n[network]\nxi = 2.5\n", "a.toml, line 3: network.xi: invalid type: floating point"),
-            ("a.json", "{\"side\":\n\"big\"}", "a.json, line 2: side: invalid type: string \"big\", expected u32"),
+            (
+                "a.json",
+                "{\"side\":\n\"big\"}",
+                "a.json, line 2: side: invalid type: string \"big\", expected u32",
+            ),
             ("a.toml", "recipe = \"photo\"\n", "a.toml, line 1: unknown variant `photo`"),
             ("a.toml", "[network]\nbackbone = \"vgg\"\n", "a.toml, line 2: unknown variant `vgg`"),
             ("a.toml", "network = 3\n", "a.toml, line 1: invalid type"),
             ("a.toml", "epochs = \n", "a.toml, line 1: "),
             ("a.json", "{\"epochs\": 3,}", "a.json, line 1: trailing comma"),
-            ("a.toml", "augment.crop = { kind = \"whole\", x = 1 }\n", "line 1: augment.crop: unknown field `x`"),
+            (
+                "a.toml",
+                "augment.crop = { kind = \"whole\", x = 1 }\n",
+                "line 1: augment.crop: unknown field `x`",
+            ),
         ] {
             let error = over(name, text, Recipe::Scratch.config()).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");

@@ -150,7 +150,8 @@ mod tests {
 
     fn typed(words: &[&str]) -> Value {
         let line = ["fieldmark-trainer", "train", "data", "--out", "run"].iter().chain(words);
-        let matches = command().try_get_matches_from(line).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        let matches =
+            command().try_get_matches_from(line).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         let Ok(Cli { command: crate::args::Command::Train(args) }) = Cli::from_arg_matches(&matches) else {
             panic!("{words:?}")
         };
@@ -159,7 +160,8 @@ mod tests {
 
     #[test]
     fn every_option_of_train_decides_the_setting_that_the_table_says() {
-        let own = ["config", "recipe", "device", "threads", "weights", "allow", "out", "checkpoint-steps", "help"];
+        let own =
+            ["config", "recipe", "device", "threads", "weights", "allow", "out", "checkpoint-steps", "help"];
         let train = command().find_subcommand("train").unwrap().clone();
         for name in train.get_arguments().filter_map(Arg::get_long).filter(|name| !own.contains(name)) {
             let places: Vec<&str> =
@@ -178,7 +180,10 @@ mod tests {
             }
         }
         for (option, _) in OPTIONS {
-            assert!(train.get_arguments().any(|arg| arg.get_long() == Some(option)), "there is no --{option}");
+            assert!(
+                train.get_arguments().any(|arg| arg.get_long() == Some(option)),
+                "there is no --{option}"
+            );
         }
     }
 
@@ -207,13 +212,17 @@ mod tests {
         }
         let row = |name: &str| {
             let line = table.lines().find(|line| line.split_whitespace().next() == Some(name));
-            line.unwrap_or_else(|| panic!("{name} is missing in\n{table}")).split_whitespace().skip(1).collect::<Vec<_>>()
+            line.unwrap_or_else(|| panic!("{name} is missing in\n{table}"))
+                .split_whitespace()
+                .skip(1)
+                .collect::<Vec<_>>()
         };
         for path in paths(&Recipe::Scratch.config()) {
             let name = path.trim_start_matches('/').replace('/', ".");
             row(&option(&name).map_or(name, |option| format!("--{option}")));
         }
-        let epochs: Vec<String> = Recipe::ALL.iter().map(|recipe| recipe.config().epochs.to_string()).collect();
+        let epochs: Vec<String> =
+            Recipe::ALL.iter().map(|recipe| recipe.config().epochs.to_string()).collect();
         assert_eq!(row("--epochs"), epochs);
         assert_eq!(row("--stride"), ["8", "32", "-", "-"]);
         assert_eq!(row("--lambda")[2], "4.444");
@@ -224,7 +233,10 @@ mod tests {
     fn help_says_what_each_recipe_sets() {
         let mut train = command().find_subcommand("train").unwrap().clone();
         let help = train.render_long_help().to_string();
-        assert!(help.contains("[default: scratch 60, photos 20, paper-scratch 300, paper-finetune 300]"), "{help}");
+        assert!(
+            help.contains("[default: scratch 60, photos 20, paper-scratch 300, paper-finetune 300]"),
+            "{help}"
+        );
         for heading in ["Data:", "Network:", "Loss:", "Schedule:", "Output:"] {
             assert!(help.lines().any(|line| line == heading), "{heading} is missing in\n{help}");
         }

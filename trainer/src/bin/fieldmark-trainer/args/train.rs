@@ -450,7 +450,12 @@ mod tests {
     fn a_runs_own_configuration_file_alone_gives_the_same_run() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
-        for words in ["", "--recipe paper-finetune", "--weights w --crop 1 --patience 3 --group-by _", "--backbone resnet18"] {
+        for words in [
+            "",
+            "--recipe paper-finetune",
+            "--weights w --crop 1 --patience 3 --group-by _",
+            "--backbone resnet18",
+        ] {
             let config = typed(words).unwrap();
             std::fs::write(&path, serde_json::to_string(&config).unwrap()).unwrap();
             assert_eq!(typed(&format!("--config {}", path.display())), Some(config), "{words}");
