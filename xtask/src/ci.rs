@@ -66,6 +66,9 @@ pub struct Options {
     all_boards: bool,
 }
 
+/// From a clean checkout on two cores.
+const LONGEST: Duration = Duration::from_mins(30);
+
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -115,6 +118,9 @@ pub fn ci(options: &Options) -> Result<()> {
         return Err(failure.context(format!("ci failed after {took}")));
     }
     eprintln!("ci passed in {took}");
+    if started.elapsed() > LONGEST {
+        eprintln!("that is more than the {} it may take; the table says where it goes", in_words(LONGEST));
+    }
     Ok(())
 }
 

@@ -99,7 +99,7 @@ fn main_job(wine: &Wine, programs: &Programs, out: &Path) -> Result<()> {
     run(trainer().args(["synth", "--train", "8", "--test", "4", "--side", "96"]).arg(&birds))?;
     let short = ["--epochs", "2", "--side", "96", "--batch", "16"];
     run(trainer().arg("train").arg(&birds).args(short).arg("--out").arg(&run_folder))?;
-    run(trainer().arg("eval").args([&run_folder, &birds]))?;
+    run(trainer().arg("eval").arg(&run_folder).arg("--data").arg(&birds))?;
     run(trainer().arg("report").arg(&run_folder).arg("--data").arg(&birds))?;
     let export = ["export".as_ref(), run_folder.as_os_str(), "--data".as_ref(), birds.as_os_str()];
     run(trainer().args(export).args(["--pictures", "20", "--out"]).arg(&model))?;
