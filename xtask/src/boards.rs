@@ -17,7 +17,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use fieldmark_boards::{BOARDS, Board, Emulator, Libc, Variant, find};
 
-pub use build::{Profile, build};
+pub use build::{Profile, build, build_trainer};
 pub use elf::{glibc, starts};
 pub use emulator::processor;
 use linker::LinkerName;

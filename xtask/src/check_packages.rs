@@ -1,6 +1,6 @@
 //! `cargo xtask check-packages`: every package of `cargo xtask dist` is installed in Debian 12 of its architecture, by that
-//! system's own dpkg, serves pictures as a service of that system's own systemd, and is removed. Minutes, once the systems are
-//! there; so on demand.
+//! system's own dpkg, and is removed. In between, the board's program serves pictures as a service of that system's own systemd,
+//! and the trainer draws pictures and looks them over. Minutes, once the systems are there; so on demand.
 
 mod system;
 
@@ -35,6 +35,12 @@ const PACKAGE: &str = "/package.deb";
 
 const SERVICE: &str = "fieldmark@check.service";
 
+/// The package that serves nothing.
+const TRAINER: &str = "fieldmark-trainer";
+
+/// Where the trainer draws, in the system's memory.
+const BIRDS: &str = "/tmp/birds";
+
 /// A picture that every checkout has.
 const PICTURE: &str = "docs/prediction.png";
 
@@ -51,13 +57,14 @@ pub fn check_packages(options: &Options) -> Result<()> {
     packages.sort();
     ensure!(!packages.is_empty(), "no packages in {}; make some: cargo xtask dist", options.dist.display());
     for package in packages {
-        check(&package, &options.model).with_context(|| package.display().to_string())?;
-        println!("{}: installed, passed the model's self-test, served pictures, removed", package.display());
+        let done = check(&package, &options.model).with_context(|| package.display().to_string())?;
+        println!("{}: installed, {done}, removed", package.display());
     }
     Ok(())
 }
 
-fn check(package: &Path, model: &Path) -> Result<()> {
+/// Installs a package, uses it and removes it; says how it was used.
+fn check(package: &Path, model: &Path) -> Result<&'static str> {
     let field = |name: &str| {
         let text = output(Command::new("dpkg-deb").arg("--field").arg(package).arg(name))?;
         Ok::<_, anyhow::Error>(text.trim().to_owned())
@@ -68,11 +75,8 @@ fn check(package: &Path, model: &Path) -> Result<()> {
     let laid = system.root.join(PACKAGE.trim_start_matches('/'));
     Act::REAL.copy(package, &laid)?;
     let installed = system.run(&["dpkg", "--install", PACKAGE]);
-    let used = installed.and_then(|()| {
-        Act::REAL.copy(model, &system.root.join(MODEL))?;
-        system.run(&["fieldmark", "verify", &format!("/{MODEL}")])?;
-        serve(&system)
-    });
+    let is_trainer = name == TRAINER;
+    let used = installed.and_then(|()| if is_trainer { draw(&system) } else { predict(&system, model) });
     // Also after a failure: the system is used again.
     let removed = system.run(&["dpkg", "--purge", &name]);
     let is_model_kept = system.root.join(MODEL).exists();
@@ -80,12 +84,35 @@ fn check(package: &Path, model: &Path) -> Result<()> {
     let _ = fs::remove_file(laid);
     used?;
     removed?;
-    ensure!(is_model_kept, "removing it took the user's model away");
+    ensure!(is_trainer || is_model_kept, "removing it took the user's model away");
     let state = system.output(&["systemctl", "show", "--property=ActiveState", "--value", SERVICE])?;
     ensure!(state == "inactive\n", "it is {} though it was removed", state.trim());
     let left: Vec<_> = system.files()?.into_iter().filter(|file| !before.contains(file)).collect();
     ensure!(left.is_empty(), "it left {left:?} behind");
+    Ok(if is_trainer {
+        "drew pictures and looked them over"
+    } else {
+        "passed the model's self-test, served pictures"
+    })
+}
+
+/// The trainer says its version, draws a small data set, and finds all of it again. To train would take long under emulation.
+fn draw(system: &System) -> Result<()> {
+    let version = system.output(&[TRAINER, "--version"])?;
+    ensure!(version == concat!("fieldmark-trainer ", env!("CARGO_PKG_VERSION"), "\n"), "it is {version:?}");
+    let size = ["--classes", "2", "--train", "4", "--test", "2", "--side", "64"];
+    system.run(&[&[TRAINER, "synth", BIRDS], size.as_slice()].concat())?;
+    let found = system.output(&[TRAINER, "lint", BIRDS])?;
+    let is_all = found.starts_with("2 classes; ") && found.contains(" and 4 test pictures;");
+    ensure!(is_all, "of two drawn species with two test pictures each it finds: {found}");
     Ok(())
+}
+
+/// The board's program passes a model's self-test and serves it.
+fn predict(system: &System, model: &Path) -> Result<()> {
+    Act::REAL.copy(model, &system.root.join(MODEL))?;
+    system.run(&["fieldmark", "verify", &format!("/{MODEL}")])?;
+    serve(system)
 }
 
 /// The service starts, answers as the program does, loads its model again, and comes back when it is killed or upgraded.

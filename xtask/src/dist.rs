@@ -1,9 +1,10 @@
-//! `cargo xtask dist`: what people download. For each kind of board an archive and, for Debian's relatives, a package;
+//! `cargo xtask dist`: what people download. For each program and each kind of board or machine an archive and, for Debian's relatives, a package;
 //! beside them what is inside (a bill of materials a program) and the files' hashes.
 
 mod crates;
 mod deb;
 mod files;
+mod program;
 
 use std::env;
 use std::fmt::Write;
@@ -15,14 +16,16 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use fieldmark_boards::Variant;
 
-use crate::boards::{Choice, Profile, build};
+use crate::boards::{Choice, Profile, build, build_trainer};
 use crate::hash::sha256;
 use crate::process::{Act, built, output, run, workspace};
 use crates::{Crates, bill_of_materials, licences};
 use deb::Package;
+use program::Program;
 
 /// One program of the table of boards, under the name of a board that has it.
 struct Packed {
+    program: Program,
     board: &'static str,
     bits: u8,
     /// Package name and Debian's architecture.
@@ -30,26 +33,41 @@ struct Packed {
 }
 
 /// Debian's armhf has two programs: package names of their own keep one from overwriting the other.
-const PACKED: [Packed; 5] = [
-    Packed { board: "pi4", bits: 64, debian: Some(("fieldmark", "arm64")) },
-    Packed { board: "pi4", bits: 32, debian: Some(("fieldmark", "armhf")) },
-    Packed { board: "pi-zero", bits: 32, debian: Some(("fieldmark-armv6", "armhf")) },
-    Packed { board: "x86-64", bits: 64, debian: Some(("fieldmark", "amd64")) },
-    Packed { board: "aarch64", bits: 64, debian: None },
+const PACKED: [Packed; 7] = [
+    of_board("pi4", 64, Some(("fieldmark", "arm64"))),
+    of_board("pi4", 32, Some(("fieldmark", "armhf"))),
+    of_board("pi-zero", 32, Some(("fieldmark-armv6", "armhf"))),
+    of_board("x86-64", 64, Some(("fieldmark", "amd64"))),
+    of_board("aarch64", 64, None),
+    of_trainer("pi4", "arm64"),
+    of_trainer("x86-64", "amd64"),
 ];
+
+const fn of_board(board: &'static str, bits: u8, debian: Option<(&'static str, &'static str)>) -> Packed {
+    Packed { program: Program::Fieldmark, board, bits, debian }
+}
+
+/// For 64 bits: training takes more memory than 32 bits address.
+const fn of_trainer(board: &'static str, architecture: &'static str) -> Packed {
+    let debian = Some(("fieldmark-trainer", architecture));
+    Packed { program: Program::FieldmarkTrainer, board, bits: 64, debian }
+}
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What can be chosen.
 #[derive(Args)]
 pub struct Options {
+    /// Pack only this program [default: both]
+    #[arg(long, value_enum, value_name = "NAME")]
+    package: Option<Program>,
     /// Pack only the programs of pi4 (64 and 32 bits), pi-zero, x86-64 or aarch64
     #[arg(long = "board", value_name = "BOARD")]
     boards: Vec<String>,
     /// Pack only programs of 32 or 64 bits
     #[arg(long)]
     bits: Option<u8>,
-    /// A program that was built already, for the one that is chosen, instead of building it
+    /// A file that was built already, for the one program that is chosen, instead of building it
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
     /// Folder for what is made, emptied first
@@ -62,46 +80,60 @@ pub struct Options {
 /// # Errors
 /// What could not be built or packed.
 pub fn dist(options: &Options) -> Result<()> {
-    let chosen = chosen(&options.boards, options.bits)?;
+    let chosen = chosen(options.package, &options.boards, options.bits)?;
     ensure!(
         options.program.is_none() || chosen.len() == 1,
-        "--program is one, and {} are packed; choose one with --board and --bits",
+        "--program is one, and {} are packed; choose one with --package, --board and --bits",
         chosen.len()
     );
     let workspace = workspace()?;
     let made = made_folder(&options.out)?;
     let work = workspace.target.join("dist-work");
-    let manual = manual(&work.join("manual"))?;
     let epoch = epoch(&workspace.root)?;
+    for program in
+        Program::ALL.into_iter().filter(|program| chosen.iter().any(|packed| packed.program == *program))
+    {
+        manual(program, &manual_of(program, &work))?;
+    }
     for packed in chosen {
+        let package = packed.program.name();
         let choice = Choice { board: packed.board.to_owned(), bits: Some(packed.bits), ..Choice::default() };
         let (_, variant) = choice.found()?;
-        let program = match &options.program {
-            Some(program) => program.clone(),
-            None => build(&Act::REAL, &choice, Profile::Board)?,
+        let file = match (&options.program, packed.program) {
+            (Some(file), _) => file.clone(),
+            (None, Program::Fieldmark) => build(&Act::REAL, &choice, Profile::Board)?,
+            (None, Program::FieldmarkTrainer) => build_trainer(&Act::REAL, &choice)?,
         };
-        let crates = Crates::of_program(&workspace.root, variant.triple)?;
+        let crates = Crates::of_program(&workspace.root, package, variant.triple)?;
         let contents = files::Contents {
             root: &workspace.root,
-            program: &program,
-            manual: &manual,
+            program: packed.program,
+            file: &file,
+            manual: &manual_of(packed.program, &work),
             licences: licences(&crates)?,
             epoch: &epoch,
         };
         pack(packed, variant, &contents, &work, &made)?;
-        let bill = made.join(format!("{}.cdx.json", name(variant)));
-        fs::write(&bill, bill_of_materials(&crates, VERSION))
+        let bill = made.join(format!("{}.cdx.json", name(packed.program, variant)));
+        fs::write(&bill, bill_of_materials(&crates, package, VERSION))
             .with_context(|| format!("cannot write {}", bill.display()))?;
     }
     print!("{}", write_sums(&made)?);
     Ok(())
 }
 
-fn chosen(boards: &[String], bits: Option<u8>) -> Result<Vec<&'static Packed>> {
-    let names = || PACKED.iter().map(|packed| packed.board).collect::<Vec<_>>().join(", ");
+fn chosen(program: Option<Program>, boards: &[String], bits: Option<u8>) -> Result<Vec<&'static Packed>> {
+    let of_program =
+        || PACKED.iter().filter(|packed| program.is_none_or(|program| program == packed.program));
+    let names = || {
+        let mut names: Vec<_> = of_program().map(|packed| packed.board).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.join(", ")
+    };
     for board in boards {
         ensure!(
-            PACKED.iter().any(|packed| packed.board == board),
+            of_program().any(|packed| packed.board == board),
             "nothing is packed under {board:?}; there are {}",
             names()
         );
@@ -110,7 +142,9 @@ fn chosen(boards: &[String], bits: Option<u8>) -> Result<Vec<&'static Packed>> {
         (boards.is_empty() || boards.iter().any(|board| board == packed.board))
             && bits.is_none_or(|bits| bits == packed.bits)
     };
-    Ok(PACKED.iter().filter(is_chosen).collect())
+    let chosen: Vec<_> = of_program().filter(is_chosen).collect();
+    ensure!(!chosen.is_empty(), "nothing is packed for these boards with that --bits; leave --bits out");
+    Ok(chosen)
 }
 
 /// An empty folder; one with something else in it than was made here is somebody's own.
@@ -124,13 +158,16 @@ fn made_folder(out: &Path) -> Result<PathBuf> {
     out.canonicalize().with_context(|| format!("cannot find {}", out.display()))
 }
 
-/// Manual pages and completions.
-fn manual(folder: &Path) -> Result<PathBuf> {
-    let example = built("--example", "manual")?;
+fn manual_of(program: Program, work: &Path) -> PathBuf {
+    work.join(format!("{}-manual", program.name()))
+}
+
+/// Writes a program's manual pages and completions into a folder of their own.
+fn manual(program: Program, folder: &Path) -> Result<()> {
+    let example = built("--example", program.manual())?;
     Act::REAL.remove_folder(folder)?;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    run(Command::new(example).arg(folder))?;
-    Ok(folder.to_owned())
+    run(Command::new(example).arg(folder))
 }
 
 /// The time that files get, so that the same sources give the same archives: what the environment says, as everywhere
@@ -145,8 +182,8 @@ fn epoch(root: &Path) -> Result<String> {
 }
 
 /// `fieldmark-0.1.0-aarch64-unknown-linux-gnu`.
-fn name(variant: &Variant) -> String {
-    format!("fieldmark-{VERSION}-{}", variant.triple)
+fn name(program: Program, variant: &Variant) -> String {
+    format!("{}-{VERSION}-{}", program.name(), variant.triple)
 }
 
 fn pack(
@@ -156,7 +193,7 @@ fn pack(
     work: &Path,
     made: &Path,
 ) -> Result<()> {
-    let name = name(variant);
+    let name = name(packed.program, variant);
     let folder = work.join(&name);
     Act::REAL.remove_folder(&folder)?;
     contents.lay_out_archive(&folder)?;
@@ -165,7 +202,8 @@ fn pack(
     let tree = work.join(format!("{package}-{architecture}"));
     Act::REAL.remove_folder(&tree)?;
     contents.lay_out_system(&tree, package)?;
-    Package { name: package, architecture, version: VERSION }.build(&tree, contents, made)
+    Package { program: packed.program, name: package, architecture, version: VERSION }
+        .build(&tree, contents, made)
 }
 
 /// As `sha256sum --check` reads it.
@@ -193,13 +231,36 @@ mod tests {
         for packed in &PACKED {
             let choice =
                 Choice { board: packed.board.to_owned(), bits: Some(packed.bits), ..Choice::default() };
-            files.push(name(choice.found().unwrap().1));
+            files.push(name(packed.program, choice.found().unwrap().1));
             files.extend(packed.debian.map(|(package, architecture)| format!("{package}_{architecture}")));
         }
         let all = files.len();
         files.sort();
         files.dedup();
-        assert_eq!((files.len(), all), (9, 9));
+        assert_eq!((files.len(), all), (13, 13));
+    }
+
+    #[test]
+    fn what_is_packed_can_be_chosen_and_nothing_else() {
+        let chosen = |program, board: &str, bits| {
+            let chosen = super::chosen(program, &[board.to_owned()], bits);
+            chosen.map(|all| all.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(chosen(None, "x86-64", None), Ok(2));
+        assert_eq!(chosen(Some(Program::Fieldmark), "pi4", None), Ok(2));
+        assert_eq!(chosen(Some(Program::FieldmarkTrainer), "pi4", None), Ok(1));
+        let error = chosen(Some(Program::FieldmarkTrainer), "pi-zero", None).unwrap_err();
+        assert_eq!(error, "nothing is packed under \"pi-zero\"; there are pi4, x86-64");
+        assert!(chosen(None, "pi-zero", Some(64)).unwrap_err().contains("leave --bits out"));
+    }
+
+    #[test]
+    fn readmes_work_without_a_clone() {
+        for program in Program::ALL {
+            assert!(program.readme().contains(&format!("install -m 755 {} ", program.name())));
+            assert!(!program.readme().contains("cargo"), "{}", program.readme());
+            assert!(program.description().lines().skip(1).all(|line| line.starts_with(' ')));
+        }
     }
 
     #[test]

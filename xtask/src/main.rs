@@ -76,7 +76,7 @@ enum Command {
     Sanitize,
     /// Bring program and models onto a board through ssh, tried before they replace anything
     Deploy(deploy::Options),
-    /// Pack the board's program for download: packages, archives, bills of materials, hashes
+    /// Pack both programs for download: packages, archives, bills of materials, hashes
     Dist(dist::Options),
     /// Install, start and remove packages in a Debian of their architecture, under emulation
     CheckPackages(check_packages::Options),

@@ -11,7 +11,7 @@ use fieldmark_boards::{Board, Libc, Variant, Version};
 use super::library::{Library, library};
 use super::linker::{Linker, linker, variable};
 use super::{Choice, elf};
-use crate::process::{Act, Workspace, made, workspace};
+use crate::process::{Act, Workspace, made, program, workspace};
 use crate::toolchain::from_source;
 
 /// How a program is compiled; both stand in the workspace's `Cargo.toml`.
@@ -61,6 +61,14 @@ pub fn build(act: &Act, choice: &Choice, profile: Profile) -> Result<PathBuf> {
     Cross::of(act, choice)?.program(act, profile)
 }
 
+/// Builds the trainer for a board's processor and system, and checks that it would start there; returns where it is.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_trainer(act: &Act, choice: &Choice) -> Result<PathBuf> {
+    Cross::of(act, choice)?.trainer(act)
+}
+
 impl Cross {
     /// Finds or brings what a choice needs.
     ///
@@ -76,15 +84,21 @@ impl Cross {
 
     /// Cargo building something of package `fieldmark`, which tells by messages what it made.
     pub fn cargo(&self, profile: Profile) -> Command {
-        let Cross { variant, library, linker, workspace, .. } = self;
-        let mut build = linker.cargo("build", variant);
-        build.current_dir(&workspace.root);
-        build.args(["--locked", "--package", "fieldmark", "--profile", profile.name()]);
-        build.args(["--message-format", "json-render-diagnostics"]);
+        let flags = if profile == Profile::Board { SMALL.to_vec() } else { Vec::new() };
+        let mut build = self.package("fieldmark", profile.name(), flags);
         if self.cuda {
             build.args(["--features", "cuda"]);
         }
-        let mut flags = if profile == Profile::Board { SMALL.to_vec() } else { Vec::new() };
+        build
+    }
+
+    /// Cargo building something of a package in a profile, with flags of the compiler's.
+    fn package(&self, package: &str, profile: &str, mut flags: Vec<&str>) -> Command {
+        let Cross { variant, library, linker, workspace, .. } = self;
+        let mut build = linker.cargo("build", variant);
+        build.current_dir(&workspace.root);
+        build.args(["--locked", "--package", package, "--profile", profile]);
+        build.args(["--message-format", "json-render-diagnostics"]);
         match library {
             Library::AtHand => {}
             Library::Of(rustc) => {
@@ -111,6 +125,22 @@ impl Cross {
     pub fn program(&self, act: &Act, profile: Profile) -> Result<PathBuf> {
         let artefacts = act.output(self.cargo(profile).args(["--bin", "fieldmark"]), "")?;
         self.checked(act, &artefacts, profile)
+    }
+
+    /// The trainer, fast rather than small.
+    ///
+    /// # Errors
+    /// As [`build_trainer`].
+    fn trainer(&self, act: &Act) -> Result<PathBuf> {
+        const NAME: &str = "fieldmark-trainer";
+        let artefacts = act.output(self.package(NAME, "release", Vec::new()).args(["--bin", NAME]), "")?;
+        if act.dry_run {
+            return Ok(self.workspace.target.join(self.variant.triple).join("release").join(NAME));
+        }
+        let program = program(&artefacts, NAME)?;
+        elf::starts(&program, self.variant, self.glibc())?;
+        eprintln!("# {} bytes", size(&program)?);
+        Ok(program)
     }
 
     /// The program among what cargo made, checked.
@@ -161,8 +191,12 @@ fn executables(artefacts: &str, with_tests: bool) -> impl Iterator<Item = PathBu
     wanted.map(|made| made.path)
 }
 
+fn size(program: &Path) -> Result<u64> {
+    Ok(fs::metadata(program).with_context(|| format!("cannot read {}", program.display()))?.len())
+}
+
 fn within_budget(program: &Path, budget: u64) -> Result<()> {
-    let size = fs::metadata(program).with_context(|| format!("cannot read {}", program.display()))?.len();
+    let size = size(program)?;
     eprintln!("# {size} bytes; the budget is {budget}");
     ensure!(
         size <= budget,

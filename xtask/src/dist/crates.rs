@@ -27,13 +27,13 @@ struct Crate {
 pub struct Crates(BTreeMap<String, Crate>);
 
 impl Crates {
-    /// What the program for a target is linked of: no tests, no build scripts, no macros.
+    /// What a package's program for a target is linked of: no tests, no build scripts, no macros.
     ///
     /// # Errors
     /// cargo's.
-    pub fn of_program(root: &Path, triple: &str) -> Result<Crates> {
+    pub fn of_program(root: &Path, package: &str, triple: &str) -> Result<Crates> {
         let mut tree = cargo();
-        tree.current_dir(root).args(["tree", "--locked", "--package", "fieldmark", "--target", triple]);
+        tree.current_dir(root).args(["tree", "--locked", "--package", package, "--target", triple]);
         tree.args(["--edges", "normal,no-proc-macro", "--prefix", "depth", "--format", "|{p}|{l}"]);
         let mut crates = linked(&output(&mut tree)?);
         let mut metadata = cargo();
@@ -88,8 +88,8 @@ fn checksums(lock: &str) -> impl Iterator<Item = (String, String)> {
 }
 
 /// A bill of materials in `CycloneDX` 1.5, the same bytes for the same sources.
-pub fn bill_of_materials(crates: &Crates, version: &str) -> String {
-    let own = format!("fieldmark {version}");
+pub fn bill_of_materials(crates: &Crates, package: &str, version: &str) -> String {
+    let own = format!("{package} {version}");
     let (program, linked): (Vec<_>, Vec<_>) = crates.0.iter().partition(|(name, _)| **name == own);
     let components = |crates: Vec<(&String, &Crate)>, kind: &str| -> Vec<Value> {
         crates.into_iter().map(|(name, linked)| component(name, linked, kind)).collect()
@@ -192,7 +192,7 @@ mod tests {
         for (name, checksum) in checksums(lock) {
             crates.0.get_mut(&name).unwrap().checksum = Some(checksum);
         }
-        let bill: Value = serde_json::from_str(&bill_of_materials(&crates, "0.1.0")).unwrap();
+        let bill: Value = serde_json::from_str(&bill_of_materials(&crates, "fieldmark", "0.1.0")).unwrap();
         assert_eq!(bill["metadata"]["component"]["purl"], "pkg:cargo/fieldmark@0.1.0");
         let image = &bill["components"][1];
         assert_eq!(image["name"], "image");

@@ -10,12 +10,15 @@ use anyhow::{Context, Result, bail};
 use fieldmark_boards::Version;
 
 use super::files::Contents;
+use super::program::Program;
 use crate::boards::glibc;
 use crate::process::{Act, output};
 
 /// What dpkg knows a package by.
 pub struct Package {
-    /// `fieldmark`, or what it is called for another core of the same architecture.
+    /// What it holds.
+    pub program: Program,
+    /// The program's name, or what it is called for another core of the same architecture.
     pub name: &'static str,
     /// Debian's: `arm64`.
     pub architecture: &'static str,
@@ -23,21 +26,13 @@ pub struct Package {
     pub version: &'static str,
 }
 
-const DESCRIPTION: &str = "tells look-alikes apart, and says by which marks
- Runs Fieldmark models: one ONNX file of a network that was trained so that
- each class has a few channels of its own, each of which looks at another part.
- The program names what pictures show and where the marks are that it was told
- by, checks a model on this very processor, and measures how long it takes.
- .
- Models go to /var/lib/fieldmark, or anywhere else.";
-
 impl Package {
     /// Packs `tree` into `made`.
     ///
     /// # Errors
     /// No dpkg-deb or readelf, and a program that needs a library of which it is not known what brings it.
     pub fn build(&self, tree: &Path, contents: &Contents, made: &Path) -> Result<()> {
-        let depends = depends(&libraries(contents.program)?, glibc(contents.program)?)?;
+        let depends = depends(&libraries(contents.file)?, glibc(contents.file)?)?;
         let control = self.control(&depends, kilobytes(tree)?);
         Act::REAL.write(&tree.join("DEBIAN/control"), control)?;
         let mut build = Command::new("dpkg-deb");
@@ -49,7 +44,8 @@ impl Package {
     }
 
     fn control(&self, depends: &str, kilobytes: u64) -> String {
-        let Package { name, architecture, version } = self;
+        let Package { program, name, architecture, version } = self;
+        let usual = program.name();
         let mut control = format!(
             "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n\
              Maintainer: The Fieldmark developers\nInstalled-Size: {kilobytes}\n\
@@ -58,10 +54,10 @@ impl Package {
         if !depends.is_empty() {
             let _ = writeln!(control, "Depends: {depends}");
         }
-        if *name != "fieldmark" {
-            control += "Provides: fieldmark\nConflicts: fieldmark\nReplaces: fieldmark\n";
+        if *name != usual {
+            let _ = writeln!(control, "Provides: {usual}\nConflicts: {usual}\nReplaces: {usual}");
         }
-        control + &format!("Description: {DESCRIPTION}\n")
+        control + &format!("Description: {}\n", program.description())
     }
 }
 
@@ -114,9 +110,17 @@ mod tests {
 
     #[test]
     fn packages_of_one_architecture_exclude_each_other() {
-        let control =
-            Package { name: "fieldmark-armv6", architecture: "armhf", version: "0.1.0" }.control("", 9);
-        assert!(control.contains("Architecture: armhf\n") && control.contains("\nConflicts: fieldmark\n"));
-        assert!(!control.contains("Depends"), "{control}");
+        let control = |program, name, architecture| {
+            Package { program, name, architecture, version: "0.1.0" }.control("", 9)
+        };
+        let armv6 = control(Program::Fieldmark, "fieldmark-armv6", "armhf");
+        assert!(armv6.contains("Architecture: armhf\n") && armv6.contains("\nConflicts: fieldmark\n"));
+        assert!(!armv6.contains("Depends"), "{armv6}");
+        // Whoever trains may predict on the same machine.
+        let trainer = control(Program::FieldmarkTrainer, "fieldmark-trainer", "amd64");
+        assert!(
+            trainer.contains("Package: fieldmark-trainer\n") && !trainer.contains("Conflicts"),
+            "{trainer}"
+        );
     }
 }

@@ -6,14 +6,17 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::program::Program;
 use crate::process::{Act, run};
 
 /// What is packed.
 pub struct Contents<'a> {
     /// The workspace.
     pub root: &'a Path,
-    /// The board's program.
-    pub program: &'a Path,
+    /// Which program.
+    pub program: Program,
+    /// Where it is.
+    pub file: &'a Path,
     /// Manual pages and completions.
     pub manual: &'a Path,
     /// Of all that is linked into the program.
@@ -22,14 +25,14 @@ pub struct Contents<'a> {
     pub epoch: &'a str,
 }
 
-/// Completions: as they are made, in a system, and in an archive.
-const COMPLETIONS: [(&str, &str); 3] = [
-    ("fieldmark.bash", "usr/share/bash-completion/completions/fieldmark"),
-    ("fieldmark.fish", "usr/share/fish/vendor_completions.d/fieldmark.fish"),
-    ("_fieldmark", "usr/share/zsh/vendor-completions/_fieldmark"),
-];
-
-const README: &str = include_str!("README.txt");
+/// A program's completions: as they are made and in an archive, and in a system.
+fn completions(name: &str) -> [(String, String); 3] {
+    [
+        (format!("{name}.bash"), format!("usr/share/bash-completion/completions/{name}")),
+        (format!("{name}.fish"), format!("usr/share/fish/vendor_completions.d/{name}.fish")),
+        (format!("_{name}"), format!("usr/share/zsh/vendor-completions/_{name}")),
+    ]
+}
 
 const UNIT: &str = include_str!("debian/fieldmark@.service");
 
@@ -46,9 +49,9 @@ impl Contents<'_> {
     /// # Errors
     /// A file's path and the system's reason.
     pub fn lay_out_archive(&self, folder: &Path) -> Result<()> {
-        let Contents { root, program, manual, licences, .. } = self;
-        executable(program, &folder.join("fieldmark"))?;
-        plain(README, &folder.join("README.txt"))?;
+        let Contents { root, program, file, manual, licences, .. } = self;
+        executable(file, &folder.join(program.name()))?;
+        plain(program.readme(), &folder.join("README.txt"))?;
         plain(licences, &folder.join("LICENCES.txt"))?;
         for name in ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
             plain(&read(&root.join(name))?, &folder.join(name))?;
@@ -56,8 +59,8 @@ impl Contents<'_> {
         for page in pages(manual)? {
             plain(&read(&manual.join(&page))?, &folder.join("man").join(&page))?;
         }
-        for (made, _) in COMPLETIONS {
-            plain(&read(&manual.join(made))?, &folder.join("completions").join(made))?;
+        for (made, _) in completions(program.name()) {
+            plain(&read(&manual.join(&made))?, &folder.join("completions").join(made))?;
         }
         Ok(())
     }
@@ -67,9 +70,9 @@ impl Contents<'_> {
     /// # Errors
     /// As [`Contents::lay_out_archive`], and no gzip.
     pub fn lay_out_system(&self, tree: &Path, package: &str) -> Result<()> {
-        let Contents { root, program, manual, licences, .. } = self;
+        let Contents { root, program, file, manual, licences, .. } = self;
         let document = tree.join("usr/share/doc").join(package);
-        executable(program, &tree.join("usr/bin/fieldmark"))?;
+        executable(file, &tree.join("usr/bin").join(program.name()))?;
         plain(licences, &document.join("copyright"))?;
         plain(&read(&root.join("CHANGELOG.md"))?, &document.join("changelog"))?;
         zip(&document.join("changelog"))?;
@@ -78,17 +81,10 @@ impl Contents<'_> {
             plain(&read(&manual.join(&page))?, &place)?;
             zip(&place)?;
         }
-        for (made, place) in COMPLETIONS {
+        for (made, place) in completions(program.name()) {
             plain(&read(&manual.join(made))?, &tree.join(place))?;
         }
-        plain(UNIT, &tree.join("usr/lib/systemd/system/fieldmark@.service"))?;
-        for (name, script) in SCRIPTS {
-            let place = tree.join("DEBIAN").join(name);
-            plain(script, &place)?;
-            mode(&place, 0o755)?;
-        }
-        let models = tree.join("var/lib/fieldmark");
-        fs::create_dir_all(&models).with_context(|| format!("cannot make {}", models.display()))
+        if program.is_service() { lay_out_service(tree) } else { Ok(()) }
     }
 
     /// The archive of the folder `name` in `work`.
@@ -103,6 +99,18 @@ impl Contents<'_> {
         tar.args(["--use-compress-program", "gzip --best --no-name", "--file"]);
         run(tar.arg(made.join(format!("{name}.tar.gz"))).arg("--directory").arg(work).arg(name))
     }
+}
+
+/// The unit of systemd, what dpkg starts, and the folder for models.
+fn lay_out_service(tree: &Path) -> Result<()> {
+    plain(UNIT, &tree.join("usr/lib/systemd/system/fieldmark@.service"))?;
+    for (name, script) in SCRIPTS {
+        let place = tree.join("DEBIAN").join(name);
+        plain(script, &place)?;
+        mode(&place, 0o755)?;
+    }
+    let models = tree.join("var/lib/fieldmark");
+    fs::create_dir_all(&models).with_context(|| format!("cannot make {}", models.display()))
 }
 
 /// Manual pages by name.
