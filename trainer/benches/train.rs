@@ -18,7 +18,7 @@ use clap::{Parser, ValueEnum};
 use fieldmark::head::HeadKind;
 use fieldmark_trainer::net::backbone::Backbone;
 use fieldmark_trainer::net::device::{self, Kind, Precision};
-use fieldmark_trainer::net::mc_loss::{Keep, Weights};
+use fieldmark_trainer::net::mc_loss::{Factors, Keep};
 use fieldmark_trainer::net::network::{self, ClassLayer, Learning, Network, NetworkConfig, Norms};
 use fieldmark_trainer::net::ops::keep_freed_memory;
 use fieldmark_trainer::random::{Stream, stream};
@@ -139,7 +139,7 @@ impl Training {
     }
 
     fn steps(&mut self, count: u64) -> Result<()> {
-        let mc = Weights { mu: 1.0, lambda: 0.5 };
+        let mc = Factors { mu: 1.0, lambda: 0.5 };
         let config = LossConfig { mc, keep: Keep::Half, mu_warm_up_epochs: 0.0, label_smoothing: 0.0 };
         for _ in 0..count {
             self.done += 1;

@@ -12,7 +12,7 @@
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor, Var};
 use fieldmark::layout::Layout;
-use fieldmark_trainer::net::mc_loss::{Keep, McLoss, Weights, cwa_mask, mc_loss};
+use fieldmark_trainer::net::mc_loss::{Factors, Keep, McLoss, cwa_mask, mc_loss};
 use fieldmark_trainer::random::{Stream, stream};
 use rand::seq::index::sample;
 use rand::{Rng, RngExt};
@@ -50,7 +50,7 @@ pub fn train(steps: u64) -> Result<Vec<McLoss>> {
         let maps = maps.reshape((BATCH, CLASSES * XI, SIDE, SIDE))?;
         // Drawn anew each step: which channels of a class take part in L_dis.
         let mask = cwa_mask(&layout, Keep::Half, DType::F64, &mut rng)?;
-        let loss = mc_loss(&maps, &labels, &layout, &mask, Weights { mu: 1.0, lambda: 0.6 })?;
+        let loss = mc_loss(&maps, &labels, &layout, &mask, Factors { mu: 1.0, lambda: 0.6 })?;
         let gradients = loss.total.backward()?;
         let gradient = gradients.get(&weight).expect("the weight is on the graph");
         weight.set(&(weight.as_tensor() - (gradient * RATE)?)?)?;

@@ -35,18 +35,18 @@ pub enum Keep {
 
 /// `mu` and `lambda` of `L = L_CE + mu (L_dis - lambda L_div)`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Weights {
-    /// Weight of the whole mutual-channel loss.
+pub struct Factors {
+    /// Factor of the whole mutual-channel loss.
     pub mu: f64,
-    /// Weight of the diversity inside it; acts on the mean of `h`, not of `h / xi`.
+    /// Factor of the diversity inside it; acts on the mean of `h`, not of `h / xi`.
     pub lambda: f64,
 }
 
-impl Weights {
-    /// The weights of the authors' code, `alpha L_dis + beta (1 - mean h / xi)`, in the paper's form:
+impl Factors {
+    /// The factors of the authors' code, `alpha L_dis + beta (1 - mean h / xi)`, in the paper's form:
     /// `mu = alpha`, `lambda = beta / (alpha xi)`. The two losses then differ by the constant `beta`.
-    pub fn from_authors(alpha: f64, beta: f64, xi: usize) -> Weights {
-        Weights { mu: alpha, lambda: beta / (alpha * xi as f64) }
+    pub fn from_authors(alpha: f64, beta: f64, xi: usize) -> Factors {
+        Factors { mu: alpha, lambda: beta / (alpha * xi as f64) }
     }
 }
 
@@ -78,12 +78,12 @@ pub fn mc_loss(
     labels: &Tensor,
     layout: &Layout,
     mask: &Tensor,
-    weights: Weights,
+    factors: Factors,
 ) -> Result<McLoss> {
     let discriminality = discriminality(maps, labels, layout, mask)?;
     let coverage = coverage(maps, layout)?;
     let diversity = mean_h(&coverage, layout)?;
-    let total = ((&discriminality - (&diversity * weights.lambda)?)? * weights.mu)?;
+    let total = ((&discriminality - (&diversity * factors.lambda)?)? * factors.mu)?;
     Ok(McLoss { total, discriminality, diversity, coverage: coverage.mean_all()? })
 }
 
@@ -297,11 +297,11 @@ mod tests {
         let mask = Tensor::new(&[1.0, 0.0, 1.0, 0.0, 1.0, 1.0], &Device::Cpu).unwrap();
         let mask = mask.reshape((1, 6, 1, 1)).unwrap();
         let labels = Tensor::new(&[2_u32, 0], &Device::Cpu).unwrap();
-        let weights = Weights { mu: 1.5, lambda: 4.44 };
+        let factors = Factors { mu: 1.5, lambda: 4.44 };
         let loss = |values: &[f64]| {
             let maps = Tensor::from_slice(values, (2, 6, 3, 4), &Device::Cpu).unwrap();
             let maps = Var::from_tensor(&maps).unwrap();
-            let loss = mc_loss(&maps, &labels, &layout, &mask, weights).unwrap();
+            let loss = mc_loss(&maps, &labels, &layout, &mask, factors).unwrap();
             (maps, loss.total)
         };
         let (maps, total) = loss(&values);
@@ -327,11 +327,11 @@ mod tests {
         let labels = Tensor::new(&[1_u32, 6, 0], &Device::Cpu).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mask = cwa_mask(&layout, Keep::Half, DType::F32, &mut rng).unwrap();
-        let weights = Weights { mu: 1.0, lambda: 1.0 };
+        let factors = Factors { mu: 1.0, lambda: 1.0 };
         let gradient = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             pool.build().unwrap().install(|| {
-                let loss = mc_loss(&maps, &labels, &layout, &mask, weights).unwrap();
+                let loss = mc_loss(&maps, &labels, &layout, &mask, factors).unwrap();
                 let gradients = loss.total.backward().unwrap();
                 let gradient = gradients.get(&maps).unwrap().flatten_all().unwrap();
                 gradient.to_vec1::<f32>().unwrap()
@@ -341,15 +341,15 @@ mod tests {
     }
 
     #[test]
-    fn authors_weights_differ_by_the_constant_beta() {
+    fn authors_factors_differ_by_the_constant_beta() {
         let layout = Layout::uniform(3, 4).unwrap();
         let maps = Tensor::rand(0_f64, 5_f64, (2, 12, 3, 3), &Device::Cpu).unwrap();
         let labels = Tensor::new(&[1_u32, 2], &Device::Cpu).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(2);
         let mask = cwa_mask(&layout, Keep::Half, DType::F64, &mut rng).unwrap();
         let (alpha, beta) = (1.5, 20.0);
-        let weights = Weights::from_authors(alpha, beta, 4);
-        let loss = mc_loss(&maps, &labels, &layout, &mask, weights).unwrap();
+        let factors = Factors::from_authors(alpha, beta, 4);
+        let loss = mc_loss(&maps, &labels, &layout, &mask, factors).unwrap();
         let theirs = alpha * scalar(&loss.discriminality) + beta * (1.0 - scalar(&loss.coverage));
         assert!((scalar(&loss.total) + beta - theirs).abs() < 1e-12);
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::batch::{Augment, Crop, Sampling};
 use crate::data::dataset::SplitRule;
 use crate::net::device::Precision;
-use crate::net::mc_loss::{Keep, Weights};
+use crate::net::mc_loss::{Factors, Keep};
 use crate::net::network::{ClassLayer, NetworkConfig, Norms};
 use crate::net::weights::Start;
 
@@ -47,11 +47,11 @@ pub struct Config {
     pub precision: Precision,
 }
 
-/// The weights of `L = L_CE + mu (L_dis - lambda L_div)` and their schedule.
+/// The factors of `L = L_CE + mu (L_dis - lambda L_div)` and their schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossConfig {
     /// mu and lambda of the paper.
-    pub mc: Weights,
+    pub mc: Factors,
     /// Channels a class that the CWA mask keeps.
     pub keep: Keep,
     /// mu rises linearly from zero over this many epochs.

@@ -8,7 +8,7 @@ use crate::data::batch::{Augment, Crop, Sampling};
 use crate::data::dataset::SplitRule;
 use crate::net::backbone::Backbone;
 use crate::net::device::Precision;
-use crate::net::mc_loss::{Keep, Weights};
+use crate::net::mc_loss::{Factors, Keep};
 use crate::net::network::{ClassLayer, NetworkConfig, Norms};
 use crate::run::config::{Config, LossConfig, OptimConfig, Schedule};
 
@@ -74,7 +74,7 @@ fn scratch() -> Config {
         augment: Augment::default(),
         sampling: Sampling::Uniform,
         loss: LossConfig {
-            mc: Weights { mu: 1.0, lambda: 0.5 },
+            mc: Factors { mu: 1.0, lambda: 0.5 },
             keep: Keep::Half,
             mu_warm_up_epochs: 0.0,
             label_smoothing: 0.0,
@@ -144,7 +144,7 @@ fn paper_scratch() -> Config {
         },
         side: 224,
         augment: paper_augment(),
-        loss: LossConfig { mc: Weights::from_authors(1.5, 20.0, scratch.network.xi), ..scratch.loss },
+        loss: LossConfig { mc: Factors::from_authors(1.5, 20.0, scratch.network.xi), ..scratch.loss },
         optim: OptimConfig {
             nesterov: false,
             warm_up_epochs: 0.0,
@@ -168,7 +168,7 @@ fn paper_finetune() -> Config {
         },
         side: 448,
         augment: Augment { crop: Crop::Part { area: [0.5, 1.0], ratio: [1.0, 1.0] }, ..paper.augment },
-        loss: LossConfig { mc: Weights { mu: 0.005, lambda: 10.0 }, ..paper.loss },
+        loss: LossConfig { mc: Factors { mu: 0.005, lambda: 10.0 }, ..paper.loss },
         optim: OptimConfig { rate: 1e-4, head_factor: 100.0, ..paper.optim },
         batch: 64,
         ..paper

@@ -4,7 +4,7 @@ use candle_core::{D, DType, Tensor};
 use candle_nn::ops::log_softmax;
 use rand_chacha::ChaCha8Rng;
 
-use crate::net::mc_loss::{Weights, cwa_mask, mc_loss};
+use crate::net::mc_loss::{Factors, cwa_mask, mc_loss};
 use crate::net::network::{Learning, Network, Pass};
 use crate::net::ops::Gradients;
 use crate::run::config::LossConfig;
@@ -50,7 +50,7 @@ pub fn losses(
     // With mu = 0 the terms are still measured, on maps cut off from the gradient.
     let maps = if mu > 0.0 { output.maps.clone() } else { output.maps.detach() };
     let mask = cwa_mask(&network.layout, config.keep, maps.dtype(), rng)?;
-    let mc = mc_loss(&maps, labels, &network.layout, &mask, Weights { mu, ..config.mc })?;
+    let mc = mc_loss(&maps, labels, &network.layout, &mask, Factors { mu, ..config.mc })?;
     let total = if mu > 0.0 { (&cross_entropy + &mc.total)? } else { cross_entropy.clone() };
     let correct = correct(&output.logits, labels)?.to_dtype(cross_entropy.dtype())?;
     let figures = [&cross_entropy, &mc.discriminality, &mc.diversity, &mc.coverage, &correct];
