@@ -108,7 +108,7 @@ fn a_run_of_other_settings_or_pictures_is_refused_and_kept() {
     assert!(
         refused
             .err()
-            .contains("other settings; choose another folder, or delete this one to start anew (--out)"),
+            .contains("other settings; choose another folder, or delete this one to start again (--out)"),
         "{}",
         refused.err()
     );

@@ -56,7 +56,7 @@ pub enum BatchError {
         source: candle_core::Error,
     },
     /// A thread that makes batches panicked; its message is on stderr.
-    #[error("a thread that prepares batches panicked (its message stands above): please report it")]
+    #[error("a thread that prepares batches panicked (its message is above); please report it")]
     Panicked,
 }
 

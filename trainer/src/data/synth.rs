@@ -67,22 +67,22 @@ impl Default for SynthConfig {
 #[non_exhaustive]
 pub enum SynthError {
     /// An odd number of classes, none, or more than there are.
-    #[error("{actual} classes asked for: choose an even number of 2 to {}", SPECIES.len())]
+    #[error("{actual} classes were asked for; choose an even number from 2 to {}", SPECIES.len())]
     Classes {
         /// Classes asked for.
         actual: usize,
     },
     /// A side outside the range in which birds are drawn well.
-    #[error("pictures of {actual} pixels a side asked for: choose 64 to 2048")]
+    #[error("pictures of {actual} x {actual} pixels were asked for; choose a side from 64 to 2048")]
     Side {
         /// Side asked for.
         actual: u32,
     },
     /// A class without training pictures.
-    #[error("0 training pictures a class asked for: choose at least 1")]
+    #[error("0 training pictures per class were asked for; choose at least 1")]
     NoPictures,
     /// Something is there already.
-    #[error("{} is not empty: name a new folder, or remove this one first", path.display())]
+    #[error("{} is not empty; name a new folder, or remove this one first", path.display())]
     Taken {
         /// The folder.
         path: PathBuf,

@@ -76,9 +76,7 @@ pub struct Comparison {
 #[non_exhaustive]
 pub enum LeaveOutError {
     /// Two must stay.
-    #[error(
-        "the data set has {classes} classes, of which two must stay; leaving classes out needs 3 or more"
-    )]
+    #[error("the data set has {classes} classes; leaving some out needs 3 or more, because two must stay")]
     TooFewClasses {
         /// Classes of the data set.
         classes: usize,

@@ -72,7 +72,7 @@ pub enum Cut {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackboneError {
     /// No block ends at that stride.
-    #[error("{backbone} has no maps of stride {asked}; it has {}", list(.strides))]
+    #[error("{backbone} has no maps of stride {asked}; its strides are {}", list(.strides))]
     Stride {
         /// Which.
         backbone: Backbone,
@@ -83,7 +83,7 @@ pub enum BackboneError {
     },
     /// A width that its last block cannot have.
     #[error(
-        "{backbone} ends in a bottleneck, whose width is a multiple of 4, not {width}; choose xi so that classes times xi is one, or project"
+        "{backbone} ends in a bottleneck, whose width is a multiple of 4, not {width}; choose xi so that classes times xi is one, or the class layer `project`"
     )]
     Width {
         /// Which.
@@ -92,7 +92,7 @@ pub enum BackboneError {
         width: usize,
     },
     /// Weights of another network's kind.
-    #[error("{backbone} has no weights of the convention {convention:?}; it is for {}", .convention.networks())]
+    #[error("{backbone} has no weights of the convention {convention:?}; that convention is for {}", .convention.networks())]
     Convention {
         /// Which.
         backbone: Backbone,
@@ -100,7 +100,7 @@ pub enum BackboneError {
         convention: Convention,
     },
     /// No such backbone.
-    #[error("there is no backbone {name:?}; there are {}", list(&Backbone::ALL))]
+    #[error("there is no backbone {name:?}; choose one of {}", list(&Backbone::ALL))]
     Name {
         /// What was asked for.
         name: String,

@@ -56,7 +56,9 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// It is not a checkpoint of this program.
-    #[error("{path} is no whole Fieldmark checkpoint: {reason}; delete the run's folder to train anew")]
+    #[error(
+        "{path} is not a complete Fieldmark checkpoint: {reason}; delete the run's folder to train again"
+    )]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -200,7 +202,7 @@ pub fn restore_velocities(
     let lacking =
         params.weights.keys().find(|name| !checkpoint.tensors.contains_key(&format!("velocity/{name}")));
     if let Some(name) = lacking {
-        let reason = format!("it lacks the velocity of {name}, so training cannot go on from it");
+        let reason = format!("it lacks the velocity of {name}, so training cannot resume from it");
         return Err(CheckpointError::Misfit { reason });
     }
     for (name, tensor) in &checkpoint.tensors {

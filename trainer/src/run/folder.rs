@@ -65,7 +65,7 @@ pub enum RunError {
     },
     /// The folder holds another run.
     #[error(
-        "{} holds a run with other {what}; choose another folder, or delete this one to start anew",
+        "{} holds a run with other {what}; choose another folder, or delete this one to start again",
         path.display()
     )]
     OtherRun {
@@ -100,7 +100,7 @@ pub enum RunError {
     },
     /// The pictures are not those of the run.
     #[error(
-        "the pictures in {} are not those that the run was trained on, or are split in another way (hash {actual}, \
+        "the pictures in {} are not those that the run was trained on, or are split differently (hash {actual}, \
          expected {expected}); name the folder that holds them, unchanged",
         path.display()
     )]

@@ -45,7 +45,7 @@ pub fn result(lines: &str) {
 /// Classes, pictures, and what is not used.
 pub fn dataset(dataset: &Dataset) {
     aside(&format!(
-        "{} classes; {} pictures to train on, {} to choose by, {} to test on",
+        "{} classes; {} training, {} validation and {} test pictures",
         dataset.labels.len(),
         dataset.train.len(),
         dataset.validation.len(),
@@ -64,7 +64,7 @@ pub fn loaded(loaded: &Loaded, pretrained: &Pretrained) {
     let Origin { backbone, convention, source, .. } = &pretrained.origin;
     let from = if source.is_empty() { String::new() } else { format!(" ({source})") };
     aside(&format!(
-        "{} tensors of {backbone} loaded{from}, {} of its classifier not needed; pictures as {convention:?} takes them",
+        "{} tensors of {backbone} loaded{from}, {} of its classifier not used; normalisation and padding: {convention:?}",
         loaded.loaded, loaded.unused
     ));
     for (kind, names) in &loaded.misfits {
@@ -77,8 +77,8 @@ pub fn network(network: &Network, side: u32) -> Result<(), ShapeError> {
     let layers = [network.trunk.as_slice(), network.head.as_slice()].concat();
     let cost = cost(&layers, [3, side as usize, side as usize])?;
     aside(&format!(
-        "{:.2} million parameters, {:.0} million multiply-adds a picture of {side} x {side}; {} class-aligned channels, \
-         {} pixels a cell",
+        "{:.2} million parameters, {:.0} million multiply-adds per picture of {side} x {side}; {} class-aligned channels, \
+         {} pixels per map cell",
         cost.parameters as f64 / 1e6,
         cost.multiply_adds as f64 / 1e6,
         network.layout.channels(),
@@ -90,7 +90,7 @@ pub fn network(network: &Network, side: u32) -> Result<(), ShapeError> {
 /// What training reached.
 pub fn outcome(outcome: &Outcome, run: &Path) {
     result(&format!(
-        "best epoch {}: {:.1} % of the validation pictures; last epoch {}: {:.1} %",
+        "best epoch {}: {:.1} % validation accuracy; last epoch {}: {:.1} %",
         outcome.best.epoch + 1,
         100.0 * outcome.best.accuracy,
         outcome.last.epoch + 1,
@@ -105,7 +105,7 @@ pub fn outcome(outcome: &Outcome, run: &Path) {
 /// The test split's figures.
 pub fn evaluation(evaluation: &Evaluation) {
     result(&format!(
-        "{} test pictures: {:.1} % right ({:.1} to {:.1} % with 95 % confidence), {:.1} % among the first five, cross-entropy {:.3}, coverage h/xi {:.2}",
+        "{} test pictures: accuracy {:.1} % (95 % confidence interval {:.1} to {:.1} %), top-5 accuracy {:.1} %, cross-entropy {:.3}, coverage h/xi {:.2}",
         evaluation.pictures,
         100.0 * evaluation.top1,
         100.0 * evaluation.top1_interval[0],
@@ -123,7 +123,7 @@ pub fn evaluation(evaluation: &Evaluation) {
         result(faithfulness::table(figures).trim_end());
     }
     let Some(cues) = &evaluation.cues else { return };
-    result("where the cues of right answers are        strongest   any  random point  centre  pictures");
+    result("where the cues of correct answers are      strongest   any  random point  centre  pictures");
     rates("on the one mark that tells look-alikes", cues.one_mark.as_ref());
     rates("on a mark that tells look-alikes", cues.marks.as_ref());
     rates("in the object's box", cues.object.as_ref());
@@ -150,6 +150,6 @@ pub fn exported(exported: &Exported, path: &Path) {
         parity.worst
     ));
     if parity.changed > 0 {
-        result(&format!("as they are stored, the weights change the answer on {} of them", parity.changed));
+        result(&format!("storing the weights in 16 bits changes the answer on {} of them", parity.changed));
     }
 }

@@ -32,7 +32,10 @@ pub fn on_signal(bar: &ProgressBar) -> io::Result<Arc<AtomicI32>> {
             if asked.swap(signal, Ordering::Relaxed) != 0 && signal != SIGHUP {
                 std::process::exit(exit_code(signal).into());
             }
-            tell(&bar, "stopping; once more stops at once, and the last checkpoint stands");
+            tell(
+                &bar,
+                "stopping after this step; a second signal stops at once and keeps the last checkpoint",
+            );
         }
     });
     Ok(stop)

@@ -39,7 +39,7 @@ pub fn run(args: &UnknownArgs) -> Result<()> {
     Ok(())
 }
 
-/// The weights that the run began with, and those that it let go without a match; `None` if it began with random ones.
+/// The weights that the run started from, and what it remembers of them; `None` if these were random.
 fn pretrained<'a>(args: &UnknownArgs, config: &'a Config) -> Result<Option<(Pretrained, &'a Start)>> {
     let Some(start) = &config.pretrained else {
         ensure!(args.weights.is_none(), "the run started from random weights; leave out --weights");
@@ -63,7 +63,7 @@ fn first_network(
     Ok(network)
 }
 
-/// The training that does without the classes of place `at`, gone on with or finished before, and its scores.
+/// The training that does without the classes of place `at`, resumed or finished before, and its scores.
 fn one(
     args: &UnknownArgs,
     trained: &Trained,

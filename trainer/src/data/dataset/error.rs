@@ -10,7 +10,7 @@ use super::{MatError, Skipped};
 #[non_exhaustive]
 pub enum DatasetError {
     /// The system cannot read a file or folder.
-    #[error("cannot read {}: {source}; check the path and who may read it", path.display())]
+    #[error("cannot read {}: {source}; check the path and its permissions", path.display())]
     Read {
         /// File or folder.
         path: PathBuf,
@@ -19,7 +19,7 @@ pub enum DatasetError {
     },
     /// Fewer than two classes.
     #[error(
-        "{} has {actual} class folder(s) with pictures, a classifier needs at least 2: make one folder a class, with its \
+        "{} has {actual} class folder(s) with pictures, but a classifier needs at least 2; make one folder per class, with its \
          JPEG or PNG pictures inside", path.display()
     )]
     Classes {
@@ -48,7 +48,7 @@ pub enum DatasetError {
         second: String,
     },
     /// Held-out classes without training pictures.
-    #[error("{} has classes that train has not: {}; rename them as in train, or add training pictures", path.display(), names.join(", "))]
+    #[error("{} has classes that train does not have: {}; rename them as in train, or add training pictures", path.display(), names.join(", "))]
     Untrained {
         /// The split's folder.
         path: PathBuf,
@@ -84,7 +84,7 @@ pub enum DatasetError {
         path: PathBuf,
     },
     /// Two lists in one folder.
-    #[error("{} and {} are both lists of pictures: name the one that you mean", first.display(), second.display())]
+    #[error("{} and {} are both lists of pictures: name one of them", first.display(), second.display())]
     Lists {
         /// One.
         first: PathBuf,

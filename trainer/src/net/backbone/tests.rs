@@ -140,7 +140,7 @@ fn names_are_those_of_torchvision_and_timm() {
 #[test]
 fn impossible_cuts_are_refused_with_what_is_possible() {
     let error = trunk(Backbone::Vgg16, Cut::Stride(32)).unwrap_err().to_string();
-    assert_eq!(error, "vgg16 has no maps of stride 32; it has 2, 4, 8, 16");
+    assert_eq!(error, "vgg16 has no maps of stride 32; its strides are 2, 4, 8, 16");
     let error = trunk(Backbone::Resnet50, Cut::Width(30)).unwrap_err().to_string();
     assert!(error.contains("multiple of 4, not 30"), "{error}");
     assert!("resnet19".parse::<Backbone>().unwrap_err().to_string().contains("resnet18, resnet50"));

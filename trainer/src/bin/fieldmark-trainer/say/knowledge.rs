@@ -10,8 +10,8 @@ const WEAKEST: usize = 3;
 
 /// The classes that are found or meant least often.
 pub fn weakest(classes: &[ClassResult]) {
-    list("least often found", classes, |class| (class.recall, class.right, class.pictures));
-    list("least often meant when named", classes, |class| (class.precision, class.right, class.answered));
+    list("lowest recall", classes, |class| (class.recall, class.right, class.pictures));
+    list("lowest precision", classes, |class| (class.precision, class.right, class.answered));
 }
 
 /// `figure`: a share, and what it is a share of.
@@ -32,7 +32,7 @@ fn list(what: &str, classes: &[ClassResult], figure: impl Fn(&ClassResult) -> (O
 pub fn knowledge(evaluation: &Evaluation) {
     let calibration = &evaluation.calibration;
     result(&format!(
-        "probabilities are off by {:.1} % on average (expected calibration error; right ones would seem off by {:.1} % on so \
+        "probabilities are off by {:.1} % on average (expected calibration error; perfect ones would seem off by {:.1} % on so \
          many pictures), {:.1} % without the temperature {:.3}",
         100.0 * calibration.after.ece,
         100.0 * calibration.after.chance,
@@ -50,7 +50,7 @@ fn evidence(evidence: &Evidence, pictures: usize) {
     let Evidence { disagreements, accuracy_where_different, accuracy_where_alike, .. } = evidence;
     let right = |share: &Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
     result(&format!(
-        "the maps by themselves answer otherwise on {disagreements} of {pictures}: there {} are right, elsewhere {}",
+        "head and maps disagree on {disagreements} of {pictures} pictures: accuracy {} there, {} elsewhere",
         right(accuracy_where_different),
         right(accuracy_where_alike)
     ));
@@ -65,7 +65,7 @@ fn strangers(unknown: &Unknown) {
     ));
     if *runs == 0 {
         result(
-            "  (scores not compared; `fieldmark-trainer unknown RUN` trains without some classes and does)",
+            "  (scores not compared; `fieldmark-trainer unknown RUN` trains without some classes and compares them)",
         );
     } else {
         result(&format!("  by {}: {}", trainings(*runs, *classes_left_out), aurocs(&unknown.scores)));
@@ -80,7 +80,7 @@ pub fn comparison(comparison: &Comparison) {
     for Measured { score, auroc, rejected } in scores {
         result(&format!("  {:<11}  {auroc:.3}  {:>5.1} %", score.name(), 100.0 * rejected));
     }
-    result(&format!("{chosen} tells them best; `export` puts it into the model"));
+    result(&format!("{chosen} separates them best; `export` stores it in the model"));
 }
 
 fn trainings(runs: usize, classes: usize) -> String {
