@@ -128,6 +128,21 @@ fn a_run_of_other_settings_or_pictures_is_refused_and_kept() {
 }
 
 #[test]
+fn a_runs_own_configuration_gives_the_same_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let birds = birds(folder.path());
+    let [first, again] = ["first", "again"].map(|name| folder.path().join(name));
+    let more = ["--rate", "0.03", "--patience", "9", "--shift", "0.1"].map(OsStr::new);
+    run("fieldmark-trainer", arguments(&birds, &first).into_iter().chain(more)).expect(0);
+    let config = first.join("config.json");
+    let from_file =
+        [OsStr::new("train"), birds.as_ref(), "--out".as_ref(), again.as_ref(), "--config".as_ref()];
+    run("fieldmark-trainer", from_file.into_iter().chain([config.as_ref()])).expect(0);
+    assert_eq!(hashes(&again), hashes(&first));
+    assert_eq!(std::fs::read(again.join("config.json")).unwrap(), std::fs::read(config).unwrap());
+}
+
+#[test]
 fn folders_that_are_no_runs_are_refused_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let birds = birds(folder.path());

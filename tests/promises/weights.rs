@@ -9,7 +9,7 @@ use fieldmark::head::HeadKind;
 use fieldmark_trainer::net::backbone::{Backbone, Convention};
 use fieldmark_trainer::net::layer::Layer;
 use fieldmark_trainer::net::network::{ClassLayer, Network, NetworkConfig, build};
-use fieldmark_trainer::net::weights::{Misfit, Pretrained, WeightsError, read};
+use fieldmark_trainer::net::weights::{Misfit, Pretrained, Start, WeightsError, read, read_start};
 
 const LITE0: Backbone = Backbone::EfficientnetLite0;
 
@@ -99,6 +99,24 @@ fn what_is_rewritten_says_what_it_is_and_reads_back() {
 fn a_file_that_does_not_tell_its_convention_is_refused() {
     let error = read(&fixture("plain.pth"), LITE0, None).err().unwrap().to_string();
     assert!(error.contains("plain.pth") && error.contains("imagenet for networks"), "{error}");
+}
+
+#[test]
+fn a_run_that_is_repeated_starts_from_the_same_file() {
+    let (first, other) = (fixture("plain.pth"), fixture("half.pth"));
+    let convention = Some(Convention::TimmTf);
+    let start = read(&first, LITE0, convention).unwrap().start(&allow(&[]));
+    let given = |start: Option<&Start>, path: Option<&PathBuf>| {
+        read_start(start, path.map(PathBuf::as_path), LITE0, convention)
+    };
+    assert!(given(None, None).unwrap().is_none());
+    assert!(given(None, Some(&other)).unwrap().is_some());
+    assert_eq!(given(Some(&start), Some(&first)).unwrap().unwrap().sha256, start.sha256);
+    let error = given(Some(&start), None).err().unwrap();
+    assert!(matches!(error, WeightsError::NotGiven { .. }), "{error}");
+    assert!(error.to_string().contains(&start.sha256), "{error}");
+    let error = given(Some(&start), Some(&other)).err().unwrap();
+    assert!(matches!(error, WeightsError::OtherFile { .. }), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A run: what decides it, and the folder that holds all it leaves.
 //!
-//! [`config`] and [`recipe`] decide a run, [`folder`] is where it stands, [`checkpoint`] its state, [`metrics`] its lines.
+//! [`config`] (also from a [file](config::file)) and [`recipe`] decide a run, [`folder`] is where it stands, [`checkpoint`] its state, [`metrics`] its lines.
 //!
 //! May use: [`data`](crate::data) and [`net`](crate::net).
 

@@ -27,7 +27,7 @@ use tiny_skia::Pixmap;
 pub use species::{PLUMAGES, Part, Plumage, SPECIES, Species, field_marks, look_alike};
 
 use crate::random::{Stream, stream};
-use bird::{Region, bird, regions};
+use bird::{PartPlace, bird, part_places};
 use pose::pose;
 use species::Rgb;
 use truth::{Truth, folder, write_truth};
@@ -179,15 +179,15 @@ fn picture(plan: &Plan, config: &SynthConfig) -> (Vec<u8>, Truth) {
     let species = &SPECIES[plan.species];
     let plumage = worn(&PLUMAGES[rng.random_range(0..PLUMAGES.len())], &mut rng);
     let pose = pose(config.side, rng.random_range(PLUMPNESS), &mut rng);
-    let regions = regions(species, &pose);
+    let places = part_places(species, &pose);
     let mut scene = scene::backdrop(&pose, config.side, &mut rng);
     let mut bird = bird(species, &plumage, &pose, config.side, &mut rng);
     light::shade(&mut bird, &pose, &mut rng);
     light::put(&mut scene, &bird);
     let marks = field_marks(species, &SPECIES[look_alike(plan.species)]);
-    let cover = cover(&pose, &regions, &marks, config.side, &mut rng);
+    let cover = cover(&pose, &places, &marks, config.side, &mut rng);
     light::put(&mut scene, &cover);
-    let truth = Truth { bounds: bounds(&bird), parts: visible_parts(&regions, &cover) };
+    let truth = Truth { bounds: bounds(&bird), parts: visible_parts(&places, &cover) };
     (light::exposed(&scene, &mut rng), truth)
 }
 
@@ -207,10 +207,10 @@ fn worn(plumage: &Plumage, rng: &mut impl Rng) -> Plumage {
 }
 
 /// Leaves and twigs before the bird that leave enough of a field mark to tell the species by.
-fn cover(pose: &pose::Pose, regions: &[Region], marks: &[Part], side: u32, rng: &mut ChaCha8Rng) -> Pixmap {
+fn cover(pose: &pose::Pose, places: &[PartPlace], marks: &[Part], side: u32, rng: &mut ChaCha8Rng) -> Pixmap {
     for _ in 0..8 {
         let cover = scene::foreground(pose, side, rng);
-        let of_marks = regions.iter().filter(|region| marks.contains(&region.part));
+        let of_marks = places.iter().filter(|place| marks.contains(&place.part));
         let hidden = of_marks.map(|region| light::hidden(&cover, region.x, region.y, region.radius));
         if hidden.fold(1.0, f32::min) < 0.3 {
             return cover;
@@ -220,9 +220,9 @@ fn cover(pose: &pose::Pose, regions: &[Region], marks: &[Part], side: u32, rng: 
 }
 
 /// x, y, radius of the parts that `cover` leaves visible.
-fn visible_parts(regions: &[Region], cover: &Pixmap) -> [Option<[f32; 3]>; Part::ALL.len()] {
+fn visible_parts(places: &[PartPlace], cover: &Pixmap) -> [Option<[f32; 3]>; Part::ALL.len()] {
     let mut parts = [None; Part::ALL.len()];
-    for region in regions {
+    for region in places {
         if light::hidden(cover, region.x, region.y, region.radius) < HIDDEN_FROM {
             parts[region.part as usize] = Some([region.x, region.y, region.radius]);
         }
@@ -307,7 +307,7 @@ mod tests {
                 let [drawn_a, drawn_b] = [a, b].map(drawn);
                 let marks = field_marks(a, b);
                 let is_inside = |x: f32, y: f32| {
-                    let mut of_marks = [a, b].into_iter().flat_map(|species| regions(species, &pose));
+                    let mut of_marks = [a, b].into_iter().flat_map(|species| part_places(species, &pose));
                     of_marks.any(|at| marks.contains(&at.part) && (at.x - x).hypot(at.y - y) <= at.radius)
                 };
                 let (mut differing, mut inside) = (0, 0);

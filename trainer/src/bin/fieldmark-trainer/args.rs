@@ -246,6 +246,7 @@ mod tests {
         assert_eq!(typed::<Backbone>(), Backbone::ALL.map(|backbone| backbone.name().to_owned()));
         assert_eq!(typed::<Convention>(), written::<Convention>());
         assert_eq!(typed::<Misfit>(), written::<Misfit>());
+        assert_eq!(typed::<Misfit>(), Misfit::ALL.map(|kind| kind.name().to_owned()));
         assert_eq!(typed::<Norms>(), written::<Norms>());
         assert_eq!(typed::<Precision>(), written::<Precision>());
         assert_eq!(typed::<Recipe>(), Recipe::ALL.map(|recipe| recipe.name().to_owned()));

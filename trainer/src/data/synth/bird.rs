@@ -10,7 +10,7 @@ use super::species::{Breast, Part, Plumage, Rgb, Species, TailShape};
 
 /// A part's place in the picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Region {
+pub struct PartPlace {
     /// Which part.
     pub part: Part,
     /// Centre, pixels.
@@ -33,8 +33,8 @@ pub fn bird(species: &Species, plumage: &Plumage, pose: &Pose, side: u32, rng: &
     target
 }
 
-/// The regions of a species' parts in a pose.
-pub fn regions(species: &Species, pose: &Pose) -> Vec<Region> {
+/// Where a species' parts are in a pose.
+pub fn part_places(species: &Species, pose: &Pose) -> Vec<PartPlace> {
     let tail_middle = tail_length(species.tail) * 0.62;
     Part::ALL
         .into_iter()
@@ -54,7 +54,7 @@ pub fn regions(species: &Species, pose: &Pose) -> Vec<Region> {
             };
             let mut point = Point::from_xy(at.0, at.1);
             map.map_point(&mut point);
-            Region { part, x: point.x, y: point.y, radius }
+            PartPlace { part, x: point.x, y: point.y, radius }
         })
         .collect()
 }

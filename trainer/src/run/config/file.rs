@@ -13,14 +13,12 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::net::backbone::Backbone;
+use crate::remedy::file_remedy;
 use crate::run::config::Config;
 use crate::run::recipe::Recipe;
 
 /// The parts of a configuration whose settings a file may name one by one; every other value is replaced whole.
-const SECTIONS: [&str; 6] = ["", "/split", "/network", "/augment", "/loss", "/optim"];
-
-/// A part of a part.
-const MC: &str = "/loss/mc";
+const SECTIONS: [&str; 7] = ["", "/split", "/network", "/augment", "/loss", "/loss/mc", "/optim"];
 
 /// The name under which a file names its recipe.
 const RECIPE: &str = "recipe";
@@ -43,7 +41,7 @@ pub struct ConfigFile {
 #[non_exhaustive]
 pub enum ConfigFileError {
     /// The operating system could not read it.
-    #[error("cannot read the configuration {}: {source}", path.display())]
+    #[error("cannot read the configuration {}: {source}; {}", path.display(), file_remedy("read", source))]
     File {
         /// The file.
         path: PathBuf,
@@ -122,7 +120,7 @@ impl ConfigFile {
         }
         let toml = toml::Deserializer::parse(&self.text);
         toml.and_then(|toml| seed.deserialize(toml)).map_err(|error| {
-            let before = error.span().map_or("", |span| &self.text[..span.start]);
+            let before = error.span().and_then(|span| self.text.get(..span.start)).unwrap_or_default();
             self.refused(before.matches('\n').count() + 1, error.message().to_owned())
         })
     }
@@ -199,7 +197,7 @@ impl<'de> DeserializeSeed<'de> for Refused {
 }
 
 fn is_section(path: &str) -> bool {
-    SECTIONS.contains(&path) || path == MC
+    SECTIONS.contains(&path)
 }
 
 /// A setting's path as TOML writes it.
