@@ -154,9 +154,14 @@ impl<'de> DeserializeSeed<'de> for Over<'_> {
             return from.deserialize_map(self);
         }
         let place = self.settings.pointer_mut(&self.path).expect("the path of a setting");
-        *place = Value::deserialize(from)?;
-        let checked = Config::deserialize(&*self.settings);
-        checked.map(drop).map_err(|error| D::Error::custom(format!("{}: {error}", dotted(&self.path))))
+        let written = Value::deserialize(from)?;
+        *place = written.clone();
+        let refused = |reason: String| D::Error::custom(format!("{}: {reason}", dotted(&self.path)));
+        let config = Config::deserialize(&*self.settings).map_err(|error| refused(error.to_string()))?;
+        match unread(&written, settings(&config).pointer(&self.path)) {
+            Some(name) => Err(refused(format!("unknown field `{name}`"))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -194,6 +199,12 @@ impl<'de> DeserializeSeed<'de> for Refused {
     fn deserialize<D: Deserializer<'de>>(self, _: D) -> Result<(), D::Error> {
         Err(D::Error::custom(self.0))
     }
+}
+
+/// The first field of `written` that did not become one of `read`: serde passes over those beside a tag.
+fn unread<'a>(written: &'a Value, read: Option<&Value>) -> Option<&'a str> {
+    let has = |name: &str| read.is_some_and(|read| read.get(name).is_some());
+    written.as_object()?.keys().map(String::as_str).find(|name| !has(name))
 }
 
 fn is_section(path: &str) -> bool {
