@@ -16,6 +16,7 @@ mod fuse;
 mod gpu;
 mod graph;
 mod guard;
+mod options;
 #[cfg(test)]
 mod tests;
 
@@ -27,83 +28,23 @@ use std::time::Instant;
 use ndarray::Array3;
 use serde::Serialize;
 
-pub use error::{LoadError, RunError};
-pub use graph::{cores, instruction_set};
+pub use error::{LoadError, MAX_MODEL_BYTES, RunError};
+pub use graph::{Output, cores, instruction_set};
+pub use options::{Device, Kernels, Options, Precision};
 
 use crate::cues::{PartCue, part_cues};
 use crate::frame::{Frame, View, network_frame, pattern};
 use crate::head::{HeadKind, softmax, top_k};
-use crate::kernels::{Isa, reserve};
+use crate::kernels::reserve;
 use crate::model::{Description, SelfTest};
 use crate::unknown::Unknown;
-use graph::{Graph, Numbers, has_half_arithmetic};
-
-/// The largest model file, 512 MiB: five times a ResNet-50.
-pub const MAX_MODEL_BYTES: u64 = 512 << 20;
-
-/// How numbers are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// Whatever is exact and fast on this processor: `F32` so far, also for weights stored in f16.
-    #[default]
-    Auto,
-    /// 32-bit floats.
-    F32,
-    /// Weights kept as 16-bit floats, half of the memory and of its traffic: about 3 digits. They are widened when they are
-    /// used, or, where the processor has 16-bit products (ARM's `FEAT_FP16`), multiplied as they are, with sums of 32 bits. [`Kernels::Tract`] computes in 16 bits, too, and is refused where the processor does not.
-    F16,
-}
-
-/// What computes the convolutions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Kernels {
-    /// The [`kernels`](crate::kernels) of this crate, by the fastest instruction set of the processor.
-    #[default]
-    Best,
-    /// The same by this one.
-    Only(Isa),
-    /// tract's own, as everything else: slower, and what ours are compared with.
-    Tract,
-}
-
-/// What computes the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Device {
-    /// The processor.
-    #[default]
-    Cpu,
-    /// The first NVIDIA GPU, through tract, where the feature `cuda` was compiled in. Its numbers are believed only after the
-    /// model's own test. [`Kernels`] and threads have no part in it.
-    Cuda,
-}
-
-/// How to load a model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// What computes the network.
-    pub device: Device,
-    /// How numbers are computed.
-    pub precision: Precision,
-    /// What computes the convolutions.
-    pub kernels: Kernels,
-    /// Threads that share the work on one picture, the caller included; 0: as many as [`cores`]. Results do not depend on it. tract's own kernels run on the caller's alone.
-    pub threads: usize,
-}
+use graph::{Graph, has_half_arithmetic};
 
 /// A loaded model. Shared by threads as it is: running takes `&self`.
 #[derive(Debug)]
 pub struct Engine {
     description: Description,
     graph: Graph,
-}
-
-/// What the network says about one input.
-#[derive(Clone, Debug, Default)]
-pub struct Output {
-    /// `c` finite numbers.
-    pub logits: Vec<f32>,
-    /// The class-aligned maps after `ReLU`, `[N, H, W]`.
-    pub maps: Array3<f32>,
 }
 
 /// One class of a prediction.
@@ -290,14 +231,7 @@ impl Engine {
     /// What the network is computed with: `"f32"`, `"f32, weights f16"`, `"f32 and f16"` or `"f16"`, and where, if not on the
     /// processor.
     pub fn arithmetic(&self) -> &'static str {
-        match self.graph.numbers {
-            Numbers::Single => "f32",
-            Numbers::HalfWeights => "f32, weights f16",
-            Numbers::HalfProducts => "f32 and f16",
-            Numbers::Half => "f16",
-            Numbers::Gpu => "f32 on the GPU, products perhaps TF32",
-            Numbers::HalfGpu => "f16 on the GPU",
-        }
+        self.graph.arithmetic.name()
     }
 
     /// Threads that share the work on one picture.
@@ -403,7 +337,7 @@ impl Engine {
     fn self_test_case(&self, test: &SelfTest) -> Result<SelfTestCase, RunError> {
         let Description { layout, head, input, .. } = &self.description;
         let output = self.run(&pattern(test.seed, input.side))?;
-        let relative = if self.graph.numbers == Numbers::Single { 1e-5 } else { 2e-2 };
+        let relative = if self.graph.arithmetic.is_single() { 1e-5 } else { 2e-2 };
         let shares = match head.kind {
             HeadKind::Linear => None,
             HeadKind::GroupMax | HeadKind::GroupMean => head.logits(output.maps.view(), layout),

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::MAX_MODEL_BYTES;
 use crate::model::{DescriptionError, METADATA_KEY};
+
+/// The largest model file, 512 MiB: five times a ResNet-50.
+pub const MAX_MODEL_BYTES: u64 = 512 << 20;
 
 /// Why a file is refused as a model. Each message says what was expected, what is there, and what to do.
 #[derive(Debug, Error)]
@@ -79,29 +81,27 @@ pub enum LoadError {
     },
     /// f16 was asked for of tract's kernels where it would be far slower than f32.
     #[error(
-        "this processor ({processor}) has no f16 arithmetic, which tract's kernels would need; leave out \
-         --precision, or FIELDMARK_ISA=tract"
+        "this processor ({processor}) has no f16 arithmetic, which tract's kernels need; compute in f32, or with \
+         other kernels"
     )]
     NoHalfArithmetic {
         /// What the processor has.
         processor: String,
     },
     /// A GPU was asked for that cannot be used.
-    #[error("--device cuda: {reason}; leave out --device to compute on the processor, or see docs/boards.md")]
+    #[error("no GPU can be used: {reason}; compute on the processor")]
     NoGpu {
         /// Why not.
         reason: String,
     },
     /// The GPU gives other answers than the trainer's.
-    #[error(
-        "on the GPU the model fails its own test: {reason}; leave out --device to compute on the processor"
-    )]
+    #[error("on the GPU the model fails its own test: {reason}; compute on the processor")]
     GpuRefused {
         /// How.
         reason: String,
     },
     /// f16 gives other answers than the trainer's.
-    #[error("in f16 the model fails its own test: {reason}; leave out --precision or choose f32")]
+    #[error("in f16 the model fails its own test: {reason}; compute in f32")]
     HalfRefused {
         /// How.
         reason: String,

@@ -26,15 +26,15 @@ use tract_onnx::tract_core::optim::Optimizer;
 use crate::kernels::{Builder, Isa, Storage, Team, Threads};
 use facts::size;
 use known::Known;
+pub(super) use region::KernelsOp;
 use region::Plan;
-pub(super) use region::Region;
 
 /// A graph with its regions, and whether its input is `u8 [1, height, width, 3]` now.
 pub(super) struct Fused {
     pub(super) model: TypedModel,
     pub(super) takes_bytes: bool,
     /// The region that takes the graph's only input and gives its outputs, in order: there is nothing else to run.
-    pub(super) whole: Option<Region>,
+    pub(super) whole: Option<KernelsOp>,
 }
 
 /// Replaces what the kernels can do.
@@ -58,7 +58,7 @@ pub(super) fn fuse(
             let plan = Plan::of(&model, &region, Builder::new(isa, storage, team.members()))?;
             let inputs: TVec<OutletId> = plan.inputs.iter().map(|outlet| map[outlet]).collect();
             let name = format!("{}.kernels", model.node(region[0].0).name);
-            let region = Region::new(plan.network, team, plan.shapes);
+            let region = KernelsOp::new(plan.network, team, plan.shapes);
             if plan.inputs == model.input_outlets()? && plan.outputs == model.output_outlets()? {
                 whole = Some(region.clone());
             }

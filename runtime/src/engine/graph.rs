@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ndarray::Array3;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
@@ -11,9 +12,10 @@ use tract_onnx::tract_core::tract_linalg;
 
 use super::check::{OUTPUTS, graph_error};
 use super::error::{LoadError, RunError};
-use super::fuse::{Fused, Region, fuse};
+use super::fuse::{Fused, KernelsOp, fuse};
+use super::gpu;
 use super::guard::{guarded, one_line};
-use super::{Device, Kernels, Options, Output, Precision, gpu};
+use super::options::{Device, Kernels, Options, Precision};
 use crate::frame::{Frame, input};
 use crate::kernels::{Isa, Source, Storage, Team, Threads, return_freed};
 use crate::model::Description;
@@ -28,21 +30,43 @@ const MAX_TOTAL: usize = 1 << 30;
 /// The most multiply-adds of one run: a hundred times a VGG-16 at 448 pixels, an hour on the smallest board.
 const MAX_MULTIPLY_ADDS: u64 = 6_000_000_000_000;
 
-/// What the network is computed with.
+/// What the network says about one input.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// `c` finite numbers.
+    pub logits: Vec<f32>,
+    /// The class-aligned maps after `ReLU`, `[N, H, W]`.
+    pub maps: Array3<f32>,
+}
+
+/// What computes the network, and in which numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Numbers {
-    /// 32-bit floats.
-    Single,
-    /// 32-bit floats, with weights rounded to 16-bit ones.
-    HalfWeights,
-    /// The same, and most products are of 16-bit floats.
-    HalfProducts,
-    /// 16-bit floats.
-    Half,
-    /// 32-bit floats on a GPU, whose products may be TF32's, of 11 significant bits.
-    Gpu,
-    /// 16-bit floats on a GPU.
-    HalfGpu,
+pub(super) enum Arithmetic {
+    /// The kernels.
+    Kernels(Storage),
+    /// tract, in 16-bit floats or in 32-bit ones.
+    Tract { half: bool },
+    /// A GPU, in 16-bit floats, or in 32-bit ones, whose products may be TF32's, of 11 significant bits.
+    Gpu { half: bool },
+}
+
+impl Arithmetic {
+    /// For people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Arithmetic::Kernels(Storage::Single) | Arithmetic::Tract { half: false } => "f32",
+            Arithmetic::Kernels(Storage::Half) => "f32, weights f16",
+            Arithmetic::Kernels(Storage::HalfProducts) => "f32 and f16",
+            Arithmetic::Tract { half: true } => "f16",
+            Arithmetic::Gpu { half: false } => "f32 on the GPU, products perhaps TF32",
+            Arithmetic::Gpu { half: true } => "f16 on the GPU",
+        }
+    }
+
+    /// All numbers are 32-bit floats, weights and products, too.
+    pub(super) fn is_single(self) -> bool {
+        matches!(self, Arithmetic::Kernels(Storage::Single) | Arithmetic::Tract { half: false })
+    }
 }
 
 /// A network ready to run.
@@ -51,7 +75,7 @@ pub(super) struct Graph {
     runner: Runner,
     side: usize,
     pub(super) map_size: [usize; 2],
-    pub(super) numbers: Numbers,
+    pub(super) arithmetic: Arithmetic,
     pub(super) multiply_adds: u64,
     pub(super) threads: usize,
 }
@@ -60,7 +84,7 @@ pub(super) struct Graph {
 #[derive(Debug)]
 enum Runner {
     /// The kernels, all of it.
-    Kernels(Box<Region>),
+    Kernels(Box<KernelsOp>),
     /// tract, and the kernels inside of its graph.
     Tract {
         plan: Box<dyn Runnable>,
@@ -101,11 +125,11 @@ impl Graph {
         }
         let side = description.input.side as usize;
         if options.device == Device::Cuda {
-            let numbers = if half { Numbers::HalfGpu } else { Numbers::Gpu };
+            let arithmetic = Arithmetic::Gpu { half };
             let runtime = gpu::runtime().map_err(|reason| LoadError::NoGpu { reason })?;
             let plan = prepared(|| runtime.prepare(in_precision(typed, half)?))?;
             let runner = Runner::Tract { plan, takes_bytes: false };
-            return Ok(Graph { runner, side, map_size, numbers, multiply_adds, threads: 1 });
+            return Ok(Graph { runner, side, map_size, arithmetic, multiply_adds, threads: 1 });
         }
         let isa = match options.kernels {
             Kernels::Best => Some(Isa::best()),
@@ -113,9 +137,9 @@ impl Graph {
             Kernels::Tract => None,
         };
         let Some(isa) = isa else {
-            let numbers = if half { Numbers::Half } else { Numbers::Single };
+            let arithmetic = Arithmetic::Tract { half };
             let runner = Runner::Tract { plan: prepared(|| plan(typed, half))?, takes_bytes: false };
-            return Ok(Graph { runner, side, map_size, numbers, multiply_adds, threads: 1 });
+            return Ok(Graph { runner, side, map_size, arithmetic, multiply_adds, threads: 1 });
         };
         if !isa.is_available() {
             let reason = format!("this processor does not have {isa}; it has {}", instruction_set());
@@ -138,12 +162,8 @@ impl Graph {
             None => Runner::Tract { plan: prepared(|| plan(model, false))?, takes_bytes },
         };
         return_freed();
-        let numbers = match storage {
-            Storage::Single => Numbers::Single,
-            Storage::Half => Numbers::HalfWeights,
-            Storage::HalfProducts => Numbers::HalfProducts,
-        };
-        Ok(Graph { runner, side, map_size, numbers, multiply_adds, threads })
+        let arithmetic = Arithmetic::Kernels(storage);
+        Ok(Graph { runner, side, map_size, arithmetic, multiply_adds, threads })
     }
 
     /// The outputs for a `side * side` frame, finite or not, which fit into `output`.
@@ -171,7 +191,7 @@ impl Graph {
             let values = planes.as_slice().expect("a new array is contiguous");
             Tensor::from_shape(&[1, 3, self.side, self.side], values)?
         };
-        if matches!(self.numbers, Numbers::Half | Numbers::HalfGpu) {
+        if matches!(self.arithmetic, Arithmetic::Tract { half: true } | Arithmetic::Gpu { half: true }) {
             image = image.cast_to::<f16>()?.into_owned();
         }
         let tensors = plan.run(tvec!(image.into()))?;

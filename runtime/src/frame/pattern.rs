@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Frame, MAX_SIDE};
+use super::rgb::{Frame, MAX_SIDE};
 
 /// Blobs in a pattern.
 const BLOBS: usize = 12;

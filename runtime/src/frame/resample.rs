@@ -9,7 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::{Frame, MAX_SIDE, Region};
+use super::rgb::{Frame, MAX_SIDE, Region};
 
 /// A weight of one is `1 << WEIGHT_BITS`: it and its products with pixels fit 16 and 32 bits, which
 /// is what vector units multiply fastest.

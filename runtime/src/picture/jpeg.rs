@@ -15,7 +15,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{Limits, PictureError, check_pixels, refusal};
+use super::limits::{Limits, PictureError, check_pixels, refusal};
 use crate::frame::{Frame, coarsest_scale};
 use crate::model::Input;
 

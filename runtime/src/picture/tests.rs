@@ -4,7 +4,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::frame::{ResizeRule, network_frame, pattern};
+use crate::frame::{MAX_SIDE, ResizeRule, network_frame, pattern};
 use crate::model::hexadecimal;
 
 fn png(width: u32, height: u32, pixels: &[u8], color: ExtendedColorType) -> Vec<u8> {

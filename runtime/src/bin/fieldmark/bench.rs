@@ -15,8 +15,8 @@ use fieldmark::{Frame, pattern};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::Exit;
 use crate::args::{BenchArgs, ReportFormat, UsageError, options};
+use crate::exit::Exit;
 use crate::inputs::{Input, expand};
 use crate::read::{decode, read};
 use crate::record::SCHEMA;

@@ -13,8 +13,8 @@ use fieldmark::{Description, Layout, Rejection};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Exit;
 use crate::args::{ComputeArgs, InspectArgs, ReportFormat, load};
+use crate::exit::Exit;
 use crate::record::SCHEMA;
 use crate::text::{percent, printable};
 

@@ -4,9 +4,12 @@
 
 mod args;
 mod bench;
+mod exit;
 mod inputs;
 mod inspect;
 mod marks;
+mod messages;
+mod output;
 mod overlay;
 mod predict;
 mod read;
@@ -16,7 +19,7 @@ mod serve;
 mod text;
 mod verify;
 
-use std::io::{self, Write};
+use std::io;
 use std::panic::{self, PanicHookInfo};
 use std::process::{self, ExitCode};
 
@@ -24,26 +27,10 @@ use clap::Parser;
 use fieldmark::engine::LoadError;
 
 use args::{Cli, Command, UsageError};
+use exit::Exit;
+use messages::{reason, sentence, tell};
 use read::ReadError;
 use verify::SelfTestError;
-
-/// What the program ends with. 5 is kept for input devices, which it does not read yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// All is done.
-    Done = 0,
-    /// Some inputs failed, the rest were processed; or results could not be written.
-    SomeFailed = 1,
-    /// What was typed makes no sense.
-    Usage = 2,
-    /// The model was refused.
-    ModelRefused = 3,
-    /// The model gives other answers here than where it was trained, or nobody can tell.
-    SelfTestFailed = 4,
-    /// Every input that failed was refused for its size.
-    Limit = 6,
-}
 
 fn main() -> ExitCode {
     if cfg!(panic = "abort") {
@@ -89,24 +76,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref().is_some_and(broken))
 }
 
-/// An error with its causes on one line. Causes that a message quotes already are not said twice.
-fn sentence(error: &anyhow::Error) -> String {
-    let mut words = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if words.is_empty() {
-            words = cause;
-        } else if !words.contains(&cause) {
-            words = format!("{words}: {cause}");
-        }
-    }
-    text::printable(&words)
-}
-
-/// One line on stderr. That stderr may be closed is nobody's error.
-fn tell(kind: &str, message: &str) {
-    let _ = writeln!(io::stderr(), "{kind}: {message}");
-}
-
 /// The end of the boards' small program, which does not unwind: elsewhere the engine's panics come back as errors of the model.
 fn say_failure(panic: &PanicHookInfo) {
     let reason = reason(panic);
@@ -115,13 +84,6 @@ fn say_failure(panic: &PanicHookInfo) {
     let message = format!("the engine failed ({reason}{place}); if other models work, export this one again");
     tell("error", &message);
     process::exit(Exit::ModelRefused as i32);
-}
-
-/// What a panic says, on one line: tract prints whole graph nodes, over many.
-fn reason(panic: &PanicHookInfo) -> String {
-    let reason = panic.payload_as_str().unwrap_or("no reason given");
-    let reason: String = reason.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(240).collect();
-    text::printable(&reason)
 }
 
 #[cfg(test)]
@@ -157,13 +119,5 @@ mod tests {
         let broken: anyhow::Result<()> = Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
         assert!(is_broken_pipe(&broken.context("results cannot be written").unwrap_err()));
         assert!(!is_broken_pipe(&io::Error::other("disk full").into()));
-    }
-
-    #[test]
-    fn causes_are_said_once() {
-        let error = anyhow::Error::from(read_error());
-        assert_eq!(sentence(&error), "m.onnx cannot be read (entity not found); check the path");
-        let error = error.context("while\nloading");
-        assert!(sentence(&error).starts_with("while?loading: m.onnx cannot be read"));
     }
 }

@@ -4,41 +4,22 @@
 //! both.
 
 mod canvas;
+mod colours;
 mod heat;
 mod legend;
 mod picture;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use embedded_graphics::pixelcolor::{Rgb888, RgbColor, WebColors};
 use fieldmark::engine::Prediction;
 use fieldmark::{Description, Frame, ccmp, resize};
 use image::ImageResult;
 
-use crate::marks::{Mark, marks};
+use crate::marks::marks;
 use canvas::Canvas;
 
 /// Beyond this many, marks hide the picture and each other.
 const MOST_MARKS: usize = 12;
-
-/// Told apart by colour-blind eyes too (after Okabe and Ito), and from the heat's warm colours: sky blue,
-/// yellow, green, purple, blue, white.
-const COLOURS: [Rgb888; 6] = [
-    Rgb888::new(86, 180, 233),
-    Rgb888::new(240, 228, 66),
-    Rgb888::new(0, 178, 128),
-    Rgb888::new(224, 130, 180),
-    Rgb888::new(60, 120, 230),
-    Rgb888::WHITE,
-];
-
-/// Behind everything that is drawn, so that it shows on any ground.
-const DARK: Rgb888 = Rgb888::CSS_BLACK;
-
-/// The colour of the mark with this number, 1 or above.
-fn colour(number: usize) -> Rgb888 {
-    COLOURS[(number - 1) % COLOURS.len()]
-}
 
 /// The file name for each picture's overlay, by its stem: `robin.marks.png`, and `robin-2.marks.png` for
 /// the second of that stem. File systems that take `Robin` and `robin` for one are reckoned with.
@@ -99,12 +80,14 @@ fn shown_size(width: u32, height: u32) -> (u32, u32) {
 
 #[cfg(test)]
 mod tests {
+    use embedded_graphics::pixelcolor::RgbColor;
     use fieldmark::engine::{Answer, Stages};
     use fieldmark::model::{Input, SCHEMA, Thresholds, labels_sha256};
     use fieldmark::{Head, HeadKind, Layout, ResizeRule, View};
     use ndarray::Array3;
     use serde_json::Value;
 
+    use super::colours::colour;
     use super::*;
     use crate::marks::tests::cue;
 

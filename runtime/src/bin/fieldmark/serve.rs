@@ -7,6 +7,7 @@
 mod answer;
 mod metrics;
 mod model;
+mod service;
 mod token;
 
 use std::convert::Infallible;
@@ -20,7 +21,6 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use fieldmark::engine::cores;
-use fieldmark::picture::Limits;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -31,10 +31,10 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{interval, sleep};
 
 use crate::args::{ServeArgs, UsageError};
-use crate::{Exit, reason, sentence, tell};
+use crate::exit::Exit;
+use crate::messages::{reason, sentence, tell};
 use answer::answer;
-use metrics::Metrics;
-use model::Model;
+use service::Service;
 use token::Token;
 
 /// Connections besides those that have a place for a picture, so that a full house still says so, and how it is. Others wait in
@@ -43,41 +43,6 @@ const CONNECTIONS: usize = 64;
 
 /// Bytes of a request's head.
 const HEAD: usize = 16 << 10;
-
-/// What all requests share.
-struct Service {
-    model: Model,
-    token: Option<Token>,
-    /// For pictures that are sent, wait, or are being named.
-    places: Arc<Semaphore>,
-    /// How many of these there are.
-    all_places: usize,
-    /// Bytes and pixels of a picture.
-    limits: Limits,
-    /// Time for each thing that a client has to do.
-    limit: Duration,
-    metrics: Metrics,
-}
-
-impl Service {
-    /// # Errors
-    /// A refused model, and one that fails its self-test.
-    fn new(args: &ServeArgs, token: Option<Token>, threads: usize) -> anyhow::Result<Service> {
-        let all_places = threads + usize::from(args.queue);
-        Ok(Service {
-            model: Model::load(args)?,
-            token,
-            places: Arc::new(Semaphore::new(all_places)),
-            all_places,
-            limits: Limits {
-                pixels: u64::from(args.max_pixels) * 1_000_000,
-                bytes: u64::from(args.max_body) << 20,
-            },
-            limit: Duration::from_secs(args.timeout.into()),
-            metrics: Metrics::default(),
-        })
-    }
-}
 
 /// Runs the subcommand, until a signal ends it.
 ///

@@ -7,8 +7,8 @@ use fieldmark::engine::{Engine, RunError, SelfTestCase, SelfTestReport, instruct
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::Exit;
 use crate::args::{ReportFormat, VerifyArgs, load};
+use crate::exit::Exit;
 use crate::record::SCHEMA;
 use crate::text::table;
 

@@ -211,7 +211,7 @@ fn place() -> Convolution<'static> {
 
 /// A network of fused steps as one node: planes in, planes out; a picture's bytes where an input is `u8`.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Region {
+pub(in crate::engine) struct KernelsOp {
     network: Arc<Network>,
     team: Arc<Threads>,
     /// Memory of runs that are over.
@@ -220,9 +220,9 @@ pub(in crate::engine) struct Region {
     outputs: TVec<TVec<usize>>,
 }
 
-impl Region {
-    pub(super) fn new(network: Network, team: &Arc<Threads>, outputs: TVec<TVec<usize>>) -> Region {
-        Region { network: Arc::new(network), team: Arc::clone(team), arenas: Arc::default(), outputs }
+impl KernelsOp {
+    pub(super) fn new(network: Network, team: &Arc<Threads>, outputs: TVec<TVec<usize>>) -> KernelsOp {
+        KernelsOp { network: Arc::new(network), team: Arc::clone(team), arenas: Arc::default(), outputs }
     }
 
     /// Computes the outputs. Nothing is allocated but the memory of the first run, and of the first beside another.
@@ -234,15 +234,15 @@ impl Region {
     }
 }
 
-impl PartialEq for Region {
-    fn eq(&self, other: &Region) -> bool {
+impl PartialEq for KernelsOp {
+    fn eq(&self, other: &KernelsOp) -> bool {
         Arc::ptr_eq(&self.network, &other.network)
     }
 }
 
-impl Eq for Region {}
+impl Eq for KernelsOp {}
 
-impl Op for Region {
+impl Op for KernelsOp {
     fn name(&self) -> StaticName {
         "Kernels".into()
     }
@@ -254,7 +254,7 @@ impl Op for Region {
     op_as_typed_op!();
 }
 
-impl EvalOp for Region {
+impl EvalOp for KernelsOp {
     op_out_of_plan!();
 
     fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
@@ -284,7 +284,7 @@ impl EvalOp for Region {
     }
 }
 
-impl TypedOp for Region {
+impl TypedOp for KernelsOp {
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         Ok(self.outputs.iter().map(f32::fact).collect())
     }

@@ -108,7 +108,7 @@ fn found(writer: Writer, input: &[usize]) -> (usize, bool) {
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
         let team = Arc::new(Threads::new(2).unwrap());
         let Fused { model, takes_bytes, whole } = fuse(typed.clone(), isa, Storage::Single, &team).unwrap();
-        count = model.nodes().iter().filter(|node| node.op_is::<Region>()).count();
+        count = model.nodes().iter().filter(|node| node.op_is::<KernelsOp>()).count();
         let image = if takes_bytes {
             let (height, width) = (input[2], input[3]);
             let of = |i: usize| bytes[(i % input[1]) * height * width + i / input[1]];

@@ -7,8 +7,9 @@ use embedded_graphics::text::Alignment;
 use fieldmark::engine::{Answer, Prediction};
 
 use super::canvas::{Canvas, LETTER};
+use super::colours::colour;
 use super::picture::{RADIUS, draw_disc};
-use super::{Mark, colour};
+use crate::marks::Mark;
 use crate::text::percent;
 
 const GROUND: Rgb888 = Rgb888::new(28, 30, 34);

@@ -7,7 +7,8 @@ use embedded_graphics::text::Alignment;
 use fieldmark::PartCue;
 
 use super::canvas::Canvas;
-use super::{DARK, Mark, colour};
+use super::colours::{DARK, colour};
+use crate::marks::Mark;
 
 /// Radius of a disc, before zoom.
 pub const RADIUS: i32 = 12;

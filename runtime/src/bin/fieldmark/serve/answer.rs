@@ -15,13 +15,14 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::{Service, metrics};
+use super::metrics;
+use super::service::Service;
 use crate::args::PATHS;
 use crate::inputs::Input;
+use crate::messages::{sentence, tell};
 use crate::predict::predicted;
 use crate::read::ReadError;
 use crate::record::{SCHEMA, record};
-use crate::{sentence, tell};
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -120,7 +121,7 @@ async fn content(
     match path {
         "/predict" => Ok((JSON, predict(service, head, body).await?)),
         "/model" => Ok((JSON, service.model.report().map_err(|error| broken(&error.into()))?)),
-        "/metrics" => Ok((METRICS, metrics::text(service))),
+        "/metrics" => Ok((METRICS, metrics::text(&service.metrics, &service.present()))),
         "/healthz" => Ok((TEXT, "alive\n".to_string())),
         "/readyz" if service.places.available_permits() > 0 => Ok((TEXT, "ready\n".to_string())),
         "/readyz" => Err(full(service)),

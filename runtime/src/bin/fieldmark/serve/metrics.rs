@@ -8,8 +8,6 @@ use std::sync::{Mutex, PoisonError};
 use fieldmark::engine::{Prediction, Stages};
 use hyper::StatusCode;
 
-use super::Service;
-
 /// Upper ends, in seconds, of the groups that pictures are counted in by their time.
 const ENDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -87,6 +85,16 @@ fn lock<T>(counts: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How it is now.
+pub struct Present {
+    /// Places for pictures.
+    pub all_places: usize,
+    /// Those that are taken.
+    pub taken: usize,
+    /// Of the model in use.
+    pub labels_sha256: String,
+}
+
 /// Rows of one name.
 struct Metric {
     name: &'static str,
@@ -97,9 +105,9 @@ struct Metric {
 }
 
 /// All counts, in text.
-pub fn text(service: &Service) -> String {
+pub fn text(metrics: &Metrics, now: &Present) -> String {
     let mut out = String::new();
-    for Metric { name, kind, help, rows } in counted(&service.metrics).into_iter().chain(present(service)) {
+    for Metric { name, kind, help, rows } in counted(metrics).into_iter().chain(present(now)) {
         let _ = writeln!(out, "# HELP fieldmark_{name} {help}\n# TYPE fieldmark_{name} {kind}");
         for (suffix, value) in rows {
             let _ = writeln!(out, "fieldmark_{name}{suffix} {value}");
@@ -172,11 +180,8 @@ fn histogram(pictures: &Pictures) -> Vec<(String, f64)> {
     rows
 }
 
-/// How it is now.
-fn present(service: &Service) -> [Metric; 3] {
-    let taken = service.all_places - service.places.available_permits();
-    let loaded = service.model.current();
-    let labels = &loaded.engine.description().labels_sha256;
+fn present(now: &Present) -> [Metric; 3] {
+    let Present { all_places, taken, labels_sha256: labels } = now;
     let version = env!("CARGO_PKG_VERSION");
     let info = format!("{{version=\"{version}\",labels_sha256=\"{labels}\"}}");
     [
@@ -184,13 +189,13 @@ fn present(service: &Service) -> [Metric; 3] {
             name: "places",
             kind: "gauge",
             help: "Pictures that may be sent, wait or be named at a time.",
-            rows: plain(service.all_places as u64),
+            rows: plain(*all_places as u64),
         },
         Metric {
             name: "places_taken",
             kind: "gauge",
             help: "Pictures that are sent, wait or are named now.",
-            rows: plain(taken as u64),
+            rows: plain(*taken as u64),
         },
         Metric {
             name: "info",
