@@ -73,10 +73,19 @@ pub fn processor() -> Option<String> {
     })
 }
 
-/// Seconds that the main thread, which does all of it, has been on a processor.
+/// Seconds that all threads of this process together have been on a processor.
+#[cfg(target_os = "linux")]
+#[allow(clippy::unnecessary_wraps, reason = "elsewhere it is not known")]
 pub fn processor_seconds() -> Option<f64> {
-    let text = fs::read_to_string("/proc/self/schedstat").ok()?;
-    text.split(' ').next()?.parse::<f64>().ok().map(|nanoseconds| nanoseconds * 1e-9)
+    use rustix::time::{ClockId, clock_gettime};
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Some(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
+}
+
+/// Not known elsewhere.
+#[cfg(not(target_os = "linux"))]
+pub fn processor_seconds() -> Option<f64> {
+    None
 }
 
 /// The most memory that this process ever had.
@@ -96,6 +105,27 @@ mod tests {
         assert_eq!(throttled_words("50005\n").unwrap().len(), 4);
         assert_eq!(throttled_words("0x2"), Some(vec!["clock capped now"]));
         assert_eq!(throttled_words("?"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn processor_time_is_that_of_all_threads() {
+        use rustix::time::{ClockId, clock_gettime};
+        /// Nanoseconds.
+        const EACH: f64 = 50e6;
+        let before = processor_seconds().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    // Since the thread began.
+                    while (clock_gettime(ClockId::ThreadCPUTime).tv_nsec as f64) < EACH {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+        });
+        let passed = processor_seconds().unwrap() - before;
+        assert!(passed >= 2e-9 * EACH, "{passed}");
     }
 
     #[test]
