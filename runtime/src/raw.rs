@@ -36,25 +36,28 @@ const HEADER: usize = 8;
 
 /// How values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Number {
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum NumberType {
     /// 4 bytes a value, exact.
     F32,
-    /// 2 bytes a value: 11 significant bits, up to 65504; larger values become infinite.
+    /// 2 bytes a value, about 3 digits.
+    ///
+    /// There are 11 significant bits; values above 65504 become infinite.
     F16,
 }
 
-impl Number {
+impl NumberType {
     fn bytes(self) -> usize {
         match self {
-            Number::F32 => 4,
-            Number::F16 => 2,
+            NumberType::F32 => 4,
+            NumberType::F16 => 2,
         }
     }
 
     fn code(self) -> u8 {
         match self {
-            Number::F32 => 0,
-            Number::F16 => 1,
+            NumberType::F32 => 0,
+            NumberType::F16 => 1,
         }
     }
 }
@@ -93,7 +96,10 @@ pub enum RawError {
 ///
 /// # Errors
 /// A rank above [`MAX_RANK`], or a side that is 0 or above `u32::MAX`.
-pub fn raw_bytes<D: Dimension>(values: ArrayView<'_, f32, D>, number: Number) -> Result<Vec<u8>, RawError> {
+pub fn raw_bytes<D: Dimension>(
+    values: ArrayView<'_, f32, D>,
+    number: NumberType,
+) -> Result<Vec<u8>, RawError> {
     let rank = values.ndim();
     check_rank(rank)?;
     let start = HEADER + 4 * rank;
@@ -111,8 +117,8 @@ pub fn raw_bytes<D: Dimension>(values: ArrayView<'_, f32, D>, number: Number) ->
     let targets = bytes[start..].chunks_exact_mut(number.bytes());
     for (value, target) in values.iter().zip(targets) {
         match number {
-            Number::F32 => LittleEndian::write_f32(target, *value),
-            Number::F16 => LittleEndian::write_u16(target, f16::from_f32(*value).to_bits()),
+            NumberType::F32 => LittleEndian::write_f32(target, *value),
+            NumberType::F16 => LittleEndian::write_u16(target, f16::from_f32(*value).to_bits()),
         }
     }
     Ok(bytes)
@@ -148,21 +154,21 @@ pub fn raw_tensor(bytes: &[u8]) -> Result<ArrayD<f32>, RawError> {
     }
     let values = bytes[start..].chunks_exact(number.bytes());
     let values = values.map(|value| match number {
-        Number::F32 => LittleEndian::read_f32(value),
-        Number::F16 => f16::from_bits(LittleEndian::read_u16(value)).to_f32(),
+        NumberType::F32 => LittleEndian::read_f32(value),
+        NumberType::F16 => f16::from_bits(LittleEndian::read_u16(value)).to_f32(),
     });
     ArrayD::from_shape_vec(IxDyn(&shape), values.collect()).map_err(|_| cut(expected))
 }
 
-fn checked_header(header: &[u8]) -> Result<(Number, usize), RawError> {
+fn checked_header(header: &[u8]) -> Result<(NumberType, usize), RawError> {
     let refused =
         |what, expected, at: usize| RawError::Header { what, expected, actual: usize::from(header[at]) };
     if header[4] != VERSION {
         return Err(refused("version", "1", 4));
     }
     let number = match header[5] {
-        0 => Number::F32,
-        1 => Number::F16,
+        0 => NumberType::F32,
+        1 => NumberType::F16,
         _ => return Err(refused("number type", "0 (f32) or 1 (f16)", 5)),
     };
     if header[7] != 0 {
@@ -200,21 +206,21 @@ mod tests {
         let header = [b'F', b'M', b'R', b'K', 1, 0, 3, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0];
         let mut expected = header.to_vec();
         expected.extend([0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0]);
-        assert_eq!(raw_bytes(values.view(), Number::F32), Ok(expected));
+        assert_eq!(raw_bytes(values.view(), NumberType::F32), Ok(expected));
         let mut expected = header.to_vec();
         expected[5] = 1;
         expected.extend([0, 0x3c, 0, 0xc0]);
-        assert_eq!(raw_bytes(values.view(), Number::F16), Ok(expected));
+        assert_eq!(raw_bytes(values.view(), NumberType::F16), Ok(expected));
     }
 
     #[test]
     fn reading_inverts_writing() {
-        for number in [Number::F32, Number::F16] {
+        for number in [NumberType::F32, NumberType::F16] {
             let bytes = raw_bytes(maps().view(), number).unwrap();
             assert_eq!(raw_tensor(&bytes).unwrap(), maps().into_dyn());
         }
         let scalar = Array0::from_elem((), 3.5_f32);
-        let bytes = raw_bytes(scalar.view(), Number::F32).unwrap();
+        let bytes = raw_bytes(scalar.view(), NumberType::F32).unwrap();
         assert_eq!(raw_tensor(&bytes).unwrap(), scalar.into_dyn());
     }
 
@@ -224,13 +230,13 @@ mod tests {
         let mut turned = maps.view();
         turned.swap_axes(0, 2);
         turned.invert_axis(Axis(1));
-        let bytes = raw_bytes(turned.view(), Number::F32).unwrap();
+        let bytes = raw_bytes(turned.view(), NumberType::F32).unwrap();
         assert_eq!(raw_tensor(&bytes).unwrap(), turned.into_dyn());
     }
 
     #[test]
     fn every_cut_and_every_addition_is_refused() {
-        let bytes = raw_bytes(maps().view(), Number::F16).unwrap();
+        let bytes = raw_bytes(maps().view(), NumberType::F16).unwrap();
         for length in 0..bytes.len() {
             assert!(raw_tensor(&bytes[..length]).is_err(), "{length} bytes");
         }
@@ -241,7 +247,7 @@ mod tests {
 
     #[test]
     fn wrong_headers_are_refused_before_memory_is_taken() {
-        let good = raw_bytes(maps().view(), Number::F32).unwrap();
+        let good = raw_bytes(maps().view(), NumberType::F32).unwrap();
         for (at, byte) in [(0, b'f'), (4, 2), (5, 2), (6, 9), (6, 2), (7, 1), (8, 0), (11, 255)] {
             let mut bytes = good.clone();
             bytes[at] = byte;
@@ -257,6 +263,6 @@ mod tests {
     #[test]
     fn empty_axes_are_refused() {
         let values = Array3::<f32>::zeros((1, 0, 2));
-        assert_eq!(raw_bytes(values.view(), Number::F32), Err(side_error(0)));
+        assert_eq!(raw_bytes(values.view(), NumberType::F32), Err(side_error(0)));
     }
 }

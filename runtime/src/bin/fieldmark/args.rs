@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use fieldmark::engine::{Device, Engine, Kernels, Options, Precision, read_model};
 use fieldmark::kernels::Isa;
-use fieldmark::raw::Number;
+use fieldmark::raw::NumberType;
 use thiserror::Error;
 
 /// Tells look-alikes apart, and says by which marks.
@@ -77,8 +77,8 @@ pub struct PredictArgs {
     #[arg(long, value_name = "FILE")]
     pub maps: Option<PathBuf>,
     /// How the maps' values are stored
-    #[arg(long, value_enum, default_value_t = NumberArg::F32, requires = "maps")]
-    pub maps_type: NumberArg,
+    #[arg(long, value_enum, default_value_t = NumberType::F32, requires = "maps")]
+    pub maps_type: NumberType,
 }
 
 /// `inspect`.
@@ -175,11 +175,11 @@ pub struct ServeArgs {
 #[derive(Args, Default)]
 pub struct ComputeArgs {
     /// How numbers are computed
-    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
-    pub precision: PrecisionArg,
+    #[arg(long, value_enum, default_value_t = Precision::Auto)]
+    pub precision: Precision,
     /// What computes the network
-    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
-    pub device: DeviceArg,
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
 }
 
 /// How one record a picture is written.
@@ -204,65 +204,6 @@ pub enum ReportFormat {
     Json,
 }
 
-/// How numbers are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum PrecisionArg {
-    /// Whatever is exact and fast here
-    #[default]
-    Auto,
-    /// 32-bit floats
-    F32,
-    /// Weights as 16-bit floats: half of the memory, about 3 digits
-    F16,
-}
-
-/// How values are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum NumberArg {
-    /// 4 bytes a value, exact
-    F32,
-    /// 2 bytes a value, about 3 digits
-    F16,
-}
-
-/// What computes the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DeviceArg {
-    /// The processor
-    #[default]
-    Cpu,
-    /// The first NVIDIA GPU, if this program was compiled for it
-    Cuda,
-}
-
-impl From<DeviceArg> for Device {
-    fn from(arg: DeviceArg) -> Device {
-        match arg {
-            DeviceArg::Cpu => Device::Cpu,
-            DeviceArg::Cuda => Device::Cuda,
-        }
-    }
-}
-
-impl From<PrecisionArg> for Precision {
-    fn from(arg: PrecisionArg) -> Precision {
-        match arg {
-            PrecisionArg::Auto => Precision::Auto,
-            PrecisionArg::F32 => Precision::F32,
-            PrecisionArg::F16 => Precision::F16,
-        }
-    }
-}
-
-impl From<NumberArg> for Number {
-    fn from(arg: NumberArg) -> Number {
-        match arg {
-            NumberArg::F32 => Number::F32,
-            NumberArg::F16 => Number::F16,
-        }
-    }
-}
-
 /// What was typed is each allowed, but not together. The message says what to type instead.
 #[derive(Debug, Error)]
 #[error("{0}")]
@@ -285,8 +226,8 @@ pub fn options(compute: &ComputeArgs, threads: Option<u16>) -> Result<Options, U
         })?,
     };
     Ok(Options {
-        device: compute.device.into(),
-        precision: compute.precision.into(),
+        device: compute.device,
+        precision: compute.precision,
         kernels,
         threads: threads.map_or(0, usize::from),
     })

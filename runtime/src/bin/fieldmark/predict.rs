@@ -15,12 +15,14 @@ use fieldmark::picture::Limits;
 use fieldmark::raw::raw_bytes;
 
 use crate::args::{PredictArgs, RecordFormat, UsageError, load};
+use crate::exit::Exit;
 use crate::inputs::{Input, expand};
+use crate::messages::{sentence, tell};
+use crate::output::{Style, write_end, write_outcome, write_start};
 use crate::overlay::{overlay_names, overlay_png};
 use crate::read::{ReadError, decode, read};
-use crate::record::{Record, Style, record, write_end, write_outcome, write_start};
+use crate::record::{Record, record};
 use crate::text::{Widths, printable};
-use crate::{Exit, sentence, tell};
 
 /// One input, and where its overlay goes.
 struct Job {
@@ -177,7 +179,7 @@ pub fn predicted(
 }
 
 fn write_maps(path: &Path, prediction: &Prediction, args: &PredictArgs) -> anyhow::Result<()> {
-    write(path, &raw_bytes(prediction.maps.view(), args.maps_type.into())?, "maps")
+    write(path, &raw_bytes(prediction.maps.view(), args.maps_type)?, "maps")
 }
 
 fn write(path: &Path, bytes: &[u8], what: &str) -> anyhow::Result<()> {

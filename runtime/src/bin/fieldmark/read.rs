@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn raw(planes: &Array3<f32>) -> Vec<u8> {
-        raw::raw_bytes(planes.view(), raw::Number::F32).unwrap()
+        raw::raw_bytes(planes.view(), raw::NumberType::F32).unwrap()
     }
 
     fn refusal(bytes: &[u8]) -> String {
