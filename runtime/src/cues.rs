@@ -32,7 +32,8 @@ pub struct PartCue {
     pub bounds: [f32; 4],
     /// The map's value at the peak cell, in the map's own unit; 0 if dead.
     pub strength: f32,
-    /// What the channel, with those merged into it, adds to the class's logit.
+    /// What the channel, with those merged into it, adds to the class's logit; all shares together are not the whole
+    /// logit where the head is linear.
     pub share: f32,
     /// The channel is nowhere above 0, so it looks at nothing: position and bounds are 0.
     pub dead: bool,
@@ -44,7 +45,8 @@ pub struct PartCue {
 /// `column * side / W` to `(column + 1) * side / W` across and likewise down; `view` leads from the
 /// `side * side` input to the picture. There is one cue a channel, except that channels with the same
 /// peak cell are one cue: the highest peak's, with the shares added. So the shares of all cues sum to
-/// the shares of the class, and for the group heads that plus the bias is the class's logit.
+/// the shares of the class. For the group heads that plus the bias is the class's logit to the rounding of 32-bit
+/// floats; for the linear head it is not, as other classes' channels add to the logit, too (see [`Head::shares`]).
 ///
 /// The peak is refined below a cell by the parabola through it and its two neighbours on each axis (not
 /// at the map's border). The bounds are those of the 4-connected region around the peak whose values
