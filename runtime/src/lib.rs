@@ -18,7 +18,12 @@
 //! 7. [`unknown`]: whether the picture shows none of the classes.
 //! 8. [`raw`]: maps as bytes for readers without a library.
 //!
-//! `picture` (feature `picture`) reads frames from files; [`pattern`] draws the self-test's pictures.
+//! Besides: `picture` (feature `picture`) reads frames from files; [`pattern`] draws the self-test's pictures; [`kernels`]
+//! are the convolutions that `engine` runs, for other graphs too; `file` (feature `std`) writes files that are whole or absent.
+//!
+//! Three programs in the folder `examples` show how it is used, each in a few lines: `predict.rs` names a picture,
+//! `camera_loop.rs` names frame after frame without allocating, `marks` names marks with the core alone, on a
+//! microcontroller too.
 //!
 //! # Features
 //!
@@ -30,6 +35,8 @@
 //! | `std` | the standard library; files that are whole or absent |
 //! | `engine` | loading and running models through tract |
 //! | `picture` | JPEG and PNG files, EXIF orientation, limits |
+//! | `cuda` | running models on an NVIDIA GPU, through tract |
+//! | `clap` | `clap::ValueEnum` for the enums that a command line chooses from |
 //! | `cli` (default) | the program `fieldmark` |
 //! | `serve` (default) | its subcommand that answers over HTTP |
 //!

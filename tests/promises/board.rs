@@ -11,7 +11,7 @@ use fieldmark::raw::raw_tensor;
 use ndarray::Ix3;
 use serde_json::Value;
 
-use crate::program::{Finished, program, run, trained};
+use crate::program::{Finished, example, finished, program, run, trained};
 
 #[path = "../../runtime/examples/marks/answer.rs"]
 mod answer;
@@ -103,6 +103,29 @@ fn shares_and_bias_are_the_logit_and_maps_are_what_cues_were_read_from() {
     assert_eq!(maps.dim(), (12, 4, 4));
     let logits = description.head.logits(maps.view(), &description.layout).unwrap();
     assert!((f64::from(logits[class]) - logit).abs() < 1e-4);
+}
+
+#[test]
+fn the_examples_name_pictures_as_the_program_does() {
+    let board = Board::new();
+    let picture = board.picture();
+    let record = &records(&board.predict(&[flag("--format"), flag("jsonl"), &picture]).expect(0).out())[0];
+    let out = finished(example("predict").args([&board.model, &picture])).expect(0).out();
+    for answer in record["top"].as_array().unwrap() {
+        let probability = 100.0 * answer["probability"].as_f64().unwrap();
+        let line = format!("{} {probability:.1} %", answer["label"].as_str().unwrap());
+        assert!(out.lines().any(|found| found == line), "{line}: {out}");
+    }
+    assert!(out.contains("  at x "), "{out}");
+
+    let drawn = finished(example("camera_loop").arg(&board.model).arg("3")).expect(0).out();
+    assert_eq!(drawn.lines().count(), 3, "{drawn}");
+    // The last drawn frame, and half of another, which is left out.
+    let frame: Vec<u8> = (0..3 * 32 * 32).map(|at| (at / 3) as u8).collect();
+    let frames = [frame.as_slice(), &frame[..1500]].concat();
+    let stdin = std::fs::File::open(board.file("frames.rgb", &frames)).unwrap();
+    let sent = finished(example("camera_loop").arg(&board.model).stdin(stdin)).expect(0).out();
+    assert_eq!(sent.lines().collect::<Vec<_>>(), drawn.lines().skip(2).collect::<Vec<_>>());
 }
 
 #[test]

@@ -24,6 +24,24 @@ pub fn program(name: &str) -> Command {
     Command::new(folder.join(name))
 }
 
+/// An example of this workspace, built like a program.
+pub fn example(name: &str) -> Command {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let programs = program("fieldmark");
+        let folder = Path::new(programs.get_program()).parent().expect("a folder of programs").to_owned();
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--workspace", "--examples", "--target-dir"]);
+        build.arg(folder.parent().expect("profiles are in the target folder"));
+        build.args(folder.ends_with("release").then_some("--release"));
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
+        assert!(built.success(), "the workspace's examples do not build");
+        folder.join("examples")
+    });
+    Command::new(folder.join(name))
+}
+
 /// xtask, in the workspace, whose cargo finds built what was built for the tests.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub fn xtask() -> Command {

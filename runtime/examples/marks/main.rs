@@ -4,7 +4,7 @@
 //! ```text
 //! fieldmark inspect MODEL --description model.json
 //! fieldmark predict MODEL PICTURE --maps maps.f16 --maps-type f16
-//! cargo run --workspace --example marks WIDTH HEIGHT
+//! cargo run --release --package fieldmark --example marks WIDTH HEIGHT
 //! ```
 //!
 //! It reads `model.json` and `maps.f16` in the current folder; WIDTH and HEIGHT are the picture's, in pixels.
