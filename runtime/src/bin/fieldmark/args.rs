@@ -37,11 +37,11 @@ pub enum Command {
     Predict(PredictArgs),
     /// Show what is inside a model
     Inspect(InspectArgs),
-    /// Run a model's self-test on this very processor
+    /// Run a model's self-test on this processor
     Verify(VerifyArgs),
     /// Measure how long this machine takes, stage by stage
     Bench(BenchArgs),
-    /// Answer over HTTP: pictures in, records out
+    /// Answer over HTTP: send a picture, get its record
     #[cfg(all(feature = "serve", unix))]
     #[command(after_help = PATHS)]
     Serve(ServeArgs),
@@ -55,10 +55,10 @@ pub struct PredictArgs {
     /// Picture file, folder, glob pattern, - for a picture on stdin, or @FILE with a path a line
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<OsString>,
-    /// Likeliest classes to name
+    /// How many of the likeliest classes to name
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = value_parser!(u32).range(1..))]
     pub top: u32,
-    /// Show where the best answer's marks are, and what each counts for
+    /// Show where the marks of the best answer are, and how much each counts
     #[arg(long)]
     pub cues: bool,
     /// Draw the marks of each picture into DIR/<name>.marks.png
@@ -67,8 +67,7 @@ pub struct PredictArgs {
     /// How results are written
     #[arg(long, value_enum, default_value_t = RecordFormat::Text)]
     pub format: RecordFormat,
-    /// Threads, for several pictures at a time and for parts of one [default: one a core]; the results do not depend on
-    /// it
+    /// Threads to use [default: one per core]; the results do not depend on it
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
     #[command(flatten)]
@@ -89,7 +88,7 @@ pub struct InspectArgs {
     /// How results are written
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
-    /// Write the model's own description, which makes marks of maps where there is no engine
+    /// Write the model's description as JSON, for programs that have maps but no engine
     #[arg(long, value_name = "FILE")]
     pub description: Option<PathBuf>,
 }
@@ -111,12 +110,12 @@ pub struct VerifyArgs {
 pub struct BenchArgs {
     /// Model file
     pub model: PathBuf,
-    /// Picture to read, decode and name again and again [default: a drawn one, which is not decoded]
+    /// Picture to read, decode and name repeatedly [default: a drawn picture, without decoding]
     pub input: Option<OsString>,
-    /// Seconds to go on for; some minutes show whether it becomes hot
+    /// Seconds to measure; several minutes show whether heat slows the machine down
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
-    /// Threads that share the work on a picture [default: one a core]
+    /// Threads that share the work on one picture [default: one per core]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
     #[command(flatten)]
@@ -134,7 +133,7 @@ What it answers:
   GET /model                     what the model is: the report of `inspect --format json`
   GET /metrics                   counts and times, for Prometheus
   GET /healthz                   the program is alive
-  GET /readyz                    a picture would be taken now; else 503
+  GET /readyz                    there is room for a picture now; else 503
 
     curl --data-binary @bird.jpg 'http://127.0.0.1:8080/predict?cues=true'
 
@@ -146,25 +145,25 @@ SIGHUP loads the model file again; a file that is refused changes nothing. SIGTE
 pub struct ServeArgs {
     /// Model file
     pub model: PathBuf,
-    /// Address and port; other machines reach it at 0.0.0.0 or [::], which needs a token
+    /// Address and port; 0.0.0.0 or [::] lets other machines in, and needs a token
     #[arg(long, value_name = "IP:PORT", env = "FIELDMARK_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// File with the secret that requests must show as `Authorization: Bearer SECRET`
+    /// File with the secret that requests must send as `Authorization: Bearer SECRET`
     #[arg(long, value_name = "FILE", env = "FIELDMARK_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
-    /// Pictures named at a time, and threads for parts of one [default: one a core]
+    /// Pictures that are named at the same time, and threads for each [default: one per core]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
-    /// Pictures that may wait besides; more are answered with 503
+    /// Further pictures that may wait; the answer to more is 503
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(..=1024))]
     pub queue: u16,
-    /// Largest picture file, in MiB; larger ones are answered with 413
+    /// Largest picture file, in MiB; the answer to a larger one is 413
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = value_parser!(u16).range(1..=256))]
     pub max_body: u16,
-    /// Largest picture, in millions of pixels; larger ones are answered with 413. A PNG may take 12 bytes of memory for each
+    /// Largest picture, in millions of pixels; the answer to a larger one is 413. A PNG may take 12 bytes of memory per pixel
     #[arg(long, value_name = "MP", default_value_t = 24, value_parser = value_parser!(u16).range(1..=64))]
     pub max_pixels: u16,
-    /// Seconds that a client may take to send a request's head, the picture, and to read the answer, each
+    /// Seconds that a client may take to send the head, to send the picture, and to read the answer, for each of them
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u16).range(1..=600))]
     pub timeout: u16,
     #[command(flatten)]

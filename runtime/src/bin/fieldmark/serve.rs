@@ -66,7 +66,7 @@ fn check_usage(listen: SocketAddr, has_token: bool) -> Result<(), UsageError> {
         return Ok(());
     }
     Err(UsageError(format!(
-        "--listen {listen} lets other machines in, and nobody has to show a secret; make one (head -c 24 /dev/urandom | \
+        "--listen {listen} lets other machines in without a secret; make one (head -c 24 /dev/urandom | \
          base64 > token) and add --token-file token"
     )))
 }
