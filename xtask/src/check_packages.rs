@@ -42,7 +42,7 @@ const TRAINER: &str = "fieldmark-trainer";
 const BIRDS: &str = "/tmp/birds";
 
 /// A picture that every checkout has.
-const PICTURE: &str = "docs/prediction.png";
+const PICTURE: &str = "docs/src/prediction.png";
 
 /// All packages in the folder, one after the other.
 ///
