@@ -1,6 +1,7 @@
 //! Promises across crates, one module a promise.
 //!
 //! - `board`: the board's program answers as the trainer does, and fails in one clear line.
+//! - `book`: every command of the book that a test can run does.
 //! - `deploy`: what is deployed has answered on the board first; whatever fails, the board has what it had.
 //! - `dist`: what people download is whole, runs, and is the same bytes for the same sources.
 //! - `directions`: modules depend on each other in one direction.
@@ -26,6 +27,8 @@ mod golden;
 mod program;
 
 mod board;
+#[cfg(unix)]
+mod book;
 // For the board that this machine can be.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod deploy;

@@ -4,6 +4,8 @@
 
 mod args;
 mod bench;
+#[cfg(test)]
+mod book;
 mod exit;
 mod inputs;
 mod inspect;

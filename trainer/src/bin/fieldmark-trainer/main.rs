@@ -1,6 +1,8 @@
 //! The trainer's program: `fieldmark-trainer synth | lint | train | recipes | eval | unknown | export | report | convert`.
 
 mod args;
+#[cfg(test)]
+mod book;
 mod convert;
 mod eval;
 mod export;
