@@ -22,7 +22,7 @@ struct Step {
 }
 
 /// Cheap steps first.
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     step("format", "fmt --all --check"),
     step(
         "clippy",
@@ -34,6 +34,7 @@ const STEPS: [Step; 17] = [
     step("hub", "test --locked --workspace --features xtask/hub --bin xtask weights"),
     Step { environment: &[("RUSTDOCFLAGS", "-D warnings")], ..step("doc", "doc --workspace --no-deps") },
     step("systems", "xtask check-systems"),
+    step("book", "xtask book --check"),
     step("no-std", "xtask no-std"),
     step("sanitize", "xtask sanitize"),
     // Building it takes a gigabyte and half an hour; whether candle still is as the build expects shows in a second.

@@ -6,6 +6,7 @@ mod bench_of_trainer;
 mod bench_stages;
 mod bench_train;
 mod boards;
+mod book;
 mod build_cuda;
 mod check_onnx;
 mod check_packages;
@@ -86,6 +87,8 @@ enum Command {
     NoStd,
     /// Name a picture's marks on an emulated microcontroller, and compare
     BareMetal(bare_metal::Options),
+    /// Build the book of `docs/` into target/book, and follow its links
+    Book(book::Options),
     /// Say where the programs of others are that chores and tests start
     Programs(programs::Options),
     /// Build both programs for Windows, and with --wine run their main job there
@@ -158,6 +161,7 @@ fn done(command: Command) -> Result<()> {
         Command::CheckSystems => check_systems::check_systems(),
         Command::NoStd => no_std::no_std(),
         Command::BareMetal(options) => bare_metal::bare_metal(&options),
+        Command::Book(options) => book::book(&options),
         Command::Programs(options) => programs::programs(&options),
         Command::Windows(options) => windows::windows(&options),
         Command::Ci(options) => ci::ci(&options),
