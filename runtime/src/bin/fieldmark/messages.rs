@@ -33,7 +33,7 @@ fn remedy(error: &LoadError) -> Option<&'static str> {
     match error {
         LoadError::NoHalfArithmetic { .. } => Some("leave out --precision, or FIELDMARK_ISA=tract"),
         LoadError::HalfRefused { .. } => Some("leave out --precision"),
-        LoadError::NoGpu { .. } => Some("leave out --device, or see docs/boards.md"),
+        LoadError::NoGpu { .. } => Some("leave out --device, or see docs/src/guides/board-gpu.md"),
         LoadError::GpuRefused { .. } => Some("leave out --device"),
         _ => None,
     }
