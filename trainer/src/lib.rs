@@ -10,7 +10,7 @@
 //! 2. [`data`]: labelled pictures, split and checked ([`data::dataset`], [`data::lint`]); a data set whose field marks are known
 //!    ([`data::synth`]); pictures decoded, changed at random and stacked, ahead of time ([`data::batch`]).
 //! 3. [`run`]: what decides a run ([`run::config`], [`run::recipe`]) and the folder that holds it ([`run::folder`],
-//!    [`run::checkpoint`], [`run::metrics`]).
+//!    [`run::checkpoint`], [`run::records`]).
 //! 4. [`training`]: the loop ([`training::train`]), stochastic gradient descent ([`training::optim`]).
 //! 5. [`measure`]: what a network says of pictures ([`measure::answers`]), how far that can be believed
 //!    ([`measure::calibration`]), accuracy and cues on the test split ([`measure::eval`], [`measure::faithfulness`]), and which

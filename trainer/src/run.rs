@@ -1,11 +1,15 @@
 //! A run: what decides it, and the folder that holds all it leaves.
 //!
-//! [`config`] (also from a [file](config::file)) and [`recipe`] decide a run, [`folder`] is where it stands, [`checkpoint`] its state, [`metrics`] its lines.
+//! [`config`] (also from a [file](config::file)) and [`recipe`] decide a run, [`folder`] is where it stands ([`lock`]: one program at a time), [`checkpoint`] its
+//! state, [`records`] what is written there and read back, [`metrics`] an epoch's sums.
 //!
 //! May use: [`data`](crate::data) and [`net`](crate::net).
 
 pub mod checkpoint;
 pub mod config;
+pub mod error;
 pub mod folder;
+pub mod lock;
 pub mod metrics;
 pub mod recipe;
+pub mod records;

@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 pub use error::DatasetError;
 pub use mat::MatError;
-pub use split::{GroupBy, SplitRule, source, split_record};
+pub use split::{GroupBy, SplitRule, source};
 
 /// One picture.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,19 +1,21 @@
 //! What a network says of pictures, each exactly as the board would see it: logits, and the maps' own scores.
 
 use candle_core::{DType, Device, Tensor};
+use fieldmark::cues::{PartCue, part_cues};
+use fieldmark::head::Head;
 use fieldmark::layout::Layout;
 use fieldmark::model::Input;
 use fieldmark::unknown::evidence;
 use ndarray::{Array3, Array4, Axis};
 
 use crate::data::dataset::Sample;
-use crate::data::picture::{ReadError, seen, stacked};
+use crate::data::picture::{ReadError, Seen, seen, stacked};
 use crate::net::device::Fault;
 use crate::net::layer::Mode;
 use crate::net::network::Network;
 
 /// Pictures that go through the network at a time.
-pub(crate) const BATCH: usize = 16;
+const BATCH: usize = 16;
 
 /// What a network says of one picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,28 +49,67 @@ impl From<candle_core::Error> for AnswerError {
     }
 }
 
+/// What a network makes of one picture.
+pub(crate) struct Look<'a> {
+    /// The picture.
+    pub sample: &'a Sample,
+    /// As the network gets it.
+    pub seen: Seen,
+    /// `c` logits of the head.
+    pub logits: Vec<f32>,
+    /// `N x H x W`.
+    pub maps: Array3<f32>,
+}
+
+/// What a network makes of pictures that went through it together.
+pub(crate) struct Batch<'a> {
+    /// `B x N x H x W`, where the network computes.
+    pub maps: Tensor,
+    /// Of each of the `B` pictures.
+    pub looks: Vec<Look<'a>>,
+}
+
+/// What `network`, which takes `to`, makes of `samples`, in their order, batch by batch.
+pub(crate) fn batches<'a>(
+    network: &'a Network,
+    samples: &'a [&'a Sample],
+    to: Input,
+) -> impl Iterator<Item = Result<Batch<'a>, AnswerError>> {
+    samples.chunks(BATCH).map(move |samples| batch(network, samples, to))
+}
+
+fn batch<'a>(network: &Network, samples: &'a [&'a Sample], to: Input) -> Result<Batch<'a>, AnswerError> {
+    let seen = seen(samples, to)?;
+    let output = network.forward(&stacked(&seen)?.to_device(&network.device())?, &mut Mode::Eval)?;
+    let (logits, maps) = (output.logits.to_vec2::<f32>()?, maps_of_each(&output.maps)?);
+    let each = samples.iter().zip(seen).zip(logits.into_iter().zip(maps));
+    let looks = each.map(|((sample, seen), (logits, maps))| Look { sample, seen, logits, maps }).collect();
+    Ok(Batch { maps: output.maps, looks })
+}
+
+impl Look<'_> {
+    /// What was said of the picture under this `layout` of the maps.
+    pub(crate) fn answered(self, layout: &Layout) -> Answered {
+        let evidence = evidence(self.maps.view(), layout);
+        Answered { class: self.sample.class, logits: self.logits, evidence }
+    }
+
+    /// The part cues of `class`, strongest share first, as the board finds them.
+    pub(crate) fn cues(&self, layout: &Layout, head: &Head, class: usize) -> Vec<PartCue> {
+        part_cues(self.maps.view(), layout, head, class, &self.seen.view, self.seen.frame.width())
+    }
+}
+
 /// What `network`, which takes `to`, says of `samples`, in their order.
 ///
 /// # Errors
 /// [`AnswerError`].
 pub fn answers(network: &Network, samples: &[&Sample], to: Input) -> Result<Vec<Answered>, AnswerError> {
     let mut all = Vec::with_capacity(samples.len());
-    for samples in samples.chunks(BATCH) {
-        let images = stacked(&seen(samples, to)?)?.to_device(&network.device())?;
-        let output = network.forward(&images, &mut Mode::Eval)?;
-        let logits = output.logits.to_vec2::<f32>()?;
-        let maps = maps_of_each(&output.maps)?;
-        let answered = |((sample, logits), maps): ((&&Sample, _), &Array3<f32>)| {
-            answered(sample.class, logits, maps, &network.layout)
-        };
-        all.extend(samples.iter().zip(logits).zip(&maps).map(answered));
+    for batch in batches(network, samples, to) {
+        all.extend(batch?.looks.into_iter().map(|look| look.answered(&network.layout)));
     }
     Ok(all)
-}
-
-/// What was said of a picture of `class`, with these `c` logits and `[N, H, W]` maps.
-pub(crate) fn answered(class: usize, logits: Vec<f32>, maps: &Array3<f32>, layout: &Layout) -> Answered {
-    Answered { class, logits, evidence: evidence(maps.view(), layout) }
 }
 
 /// The maps of each picture, `[N, H, W]`, of a batch's `B x N x H x W`.

@@ -1,17 +1,17 @@
 //! How far probabilities can be believed, and what is fitted on the validation split: the temperature that makes
 //! them believable, and the score below which a picture is better called unknown.
 //!
-//! Both stand in the model file. Neither sees the test split, on which [`eval`](crate::measure::eval) measures them.
+//! Both stand in the model file. Neither sees the test split, on which the evaluation measures them.
 
 use fieldmark::head::{softmax, top_k};
 use fieldmark::unknown::{Rejection, Score};
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
 
 use crate::data::dataset::Sample;
 use crate::measure::answers::{AnswerError, Answered, answers};
 use crate::random::{Stream, stream};
 use crate::run::folder::Trained;
+use crate::run::records::{Bin, Reliability};
 
 /// Bins of a reliability diagram, of equal width.
 pub const BINS: usize = 15;
@@ -29,36 +29,6 @@ pub struct Fitted {
     pub temperature: f32,
     /// Below which score a picture is better called unknown; `None` without validation pictures.
     pub rejection: Option<Rejection>,
-}
-
-/// Accuracy against confidence.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Reliability {
-    /// Expected calibration error: the mean over the pictures of the distance between their bin's confidence and
-    /// accuracy, 0..=1.
-    pub ece: f64,
-    /// The `ece` to be expected, on so many pictures, of probabilities that are exactly right: few pictures a bin part
-    /// from their mean by chance.
-    pub chance: f64,
-    /// Mean cross-entropy.
-    pub cross_entropy: f64,
-    /// Where confidence and accuracy part; [`BINS`] of equal width from 0 to 1.
-    pub bins: Vec<Bin>,
-}
-
-/// The pictures whose confidence is from `low` to below `high`; the last bin takes 1 too.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Bin {
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-    /// How many.
-    pub pictures: usize,
-    /// Mean probability of their first answers; `None` without pictures.
-    pub confidence: Option<f64>,
-    /// Share of right first answers; `None` without pictures.
-    pub accuracy: Option<f64>,
 }
 
 /// Fits temperature and threshold of `score` on the validation split of a run.

@@ -6,10 +6,10 @@
 //!
 //! | measure | asks | definition |
 //! |---|---|---|
-//! | [`pointing`](Faithfulness::pointing) | is the strongest cue on the mark, on a part, on the object? | [`Rates`](crate::measure::eval::Rates) |
-//! | [`coverings`](Faithfulness::coverings) | does covering what is shown take the score away? | [`Coverings`] |
-//! | [`background`](Faithfulness::background) | how much evidence lies outside of the object? | [`Background`] |
-//! | [`stability`](Faithfulness::stability) | does the cue stay when the picture is mirrored or moved? | [`Stability`] |
+//! | [`pointing`](Faithfulness::pointing) | is the strongest cue on the mark, on a part, on the object? | [`Rates`](crate::run::records::Rates) |
+//! | [`coverings`](Faithfulness::coverings) | does covering what is shown take the score away? | [`Coverings`](crate::run::records::Coverings) |
+//! | [`background`](Faithfulness::background) | how much evidence lies outside of the object? | [`Background`](crate::run::records::Background) |
+//! | [`stability`](Faithfulness::stability) | does the cue stay when the picture is mirrored or moved? | [`Stability`](crate::run::records::Stability) |
 
 mod background;
 mod deletion;
@@ -21,19 +21,17 @@ mod table;
 use fieldmark::frame::input;
 use fieldmark::model::Input;
 use indicatif::ProgressBar;
-use serde::Serialize;
 
-pub use background::{Background, ClassBackground};
-pub use deletion::{ByRegion, Coverings, Curve, Score, Square};
-pub use stability::{Distance, Moved, Stability};
 pub use table::table;
 
 use crate::data::dataset::{Dataset, Sample, spread};
 use crate::data::picture::{Seen, seen, stacked};
-use crate::measure::eval::{CueCount, CueRates, EvalError};
+use crate::measure::eval::EvalError;
+use crate::measure::pointing::CueCount;
 use crate::net::network::Network;
 use crate::random::{Stream, stream};
 use crate::run::folder::Trained;
+use crate::run::records::Faithfulness;
 use background::BackgroundSums;
 use deletion::{Covered, CoveringSums};
 use fieldmark::head::top_k;
@@ -43,23 +41,6 @@ use stability::StabilityCount;
 
 /// Pictures that are looked at together.
 const BATCH: usize = 16;
-
-/// How faithful a network's cues are. `faithfulness` in `eval.json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Faithfulness {
-    /// Pictures looked at, spread evenly over the test split.
-    pub pictures: usize,
-    /// Of them answered rightly: the only ones measured.
-    pub right: usize,
-    /// Where the strongest cue and Grad-CAM's peak lie, where something is annotated.
-    pub pointing: Option<CueRates>,
-    /// What covering takes from the class's score; none without a right answer.
-    pub coverings: Option<Coverings>,
-    /// Evidence outside of the object's box, where boxes are known.
-    pub background: Option<Background>,
-    /// Cues of mirrored and shifted pictures; none without a right answer.
-    pub stability: Option<Stability>,
-}
 
 /// Measures a run's cues on at most `pictures` pictures of its test split: about a hundred passes of the network a
 /// picture. The same on any number of threads.

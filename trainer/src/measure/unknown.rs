@@ -8,68 +8,18 @@ use std::path::Path;
 
 use fieldmark::unknown::Score;
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
 
 use crate::data::dataset::{Dataset, Sample};
 use crate::measure::answers::{AnswerError, Answered, answers};
-use crate::measure::calibration::{Fitted, fitted, scores, share_reaching};
+use crate::measure::calibration::{self, Fitted, fitted, scores, share_reaching};
 use crate::net::network::Network;
 use crate::random::{Stream, stream};
 use crate::run::config::Config;
 use crate::run::folder::Trained;
+use crate::run::records::{Comparison, Part, SCHEMA, ScoreResult};
 
 /// The score of models whose scores were not compared: the highest AUROC in the one comparison made on photos, of coins.
 pub const DEFAULT_SCORE: Score = Score::Probability;
-
-/// How well one score tells strangers.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
-    /// Which score.
-    pub score: Score,
-    /// See [`auroc`]: 0.5 is chance, 1 perfect.
-    pub auroc: f64,
-    /// Share of strangers below the threshold that keeps 95 % of the validation pictures.
-    pub rejected: f64,
-}
-
-/// A run that did without some classes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Part {
-    /// The classes left out.
-    pub left_out: Vec<String>,
-    /// Validation pictures of the other classes.
-    pub known: usize,
-    /// Training and validation pictures of the classes left out.
-    pub strangers: usize,
-    /// Share of right answers on the known pictures.
-    pub accuracy: f64,
-    /// Every score.
-    pub scores: Vec<Measured>,
-}
-
-/// What `unknown.json` holds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// Version of this record: 1.
-    pub schema: u32,
-    /// Classes that each run did without.
-    pub classes_left_out: usize,
-    /// Runs.
-    pub runs: usize,
-    /// Every score, its figures the means over the runs.
-    pub scores: Vec<Measured>,
-    /// The score with the highest mean AUROC.
-    pub chosen: Score,
-    /// The whole run's threshold for it, at which [`Comparison::kept`] holds; `None` without validation pictures.
-    /// `export` fits it anew, for the weights that it exports.
-    pub threshold: Option<f32>,
-    /// Share of the whole run's validation pictures that reach the threshold.
-    pub kept: Option<f32>,
-    /// SHA-256 of the file of the whole run's weights, in hex.
-    pub weights: String,
-    /// The runs one by one.
-    pub parts: Vec<Part>,
-}
 
 /// Classes cannot be left out so.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -137,11 +87,11 @@ pub fn part(
 }
 
 /// How well `score` tells the strangers, its temperature and threshold fitted to the known pictures.
-fn measured(score: Score, known: &[Answered], strangers: &[Answered]) -> Measured {
+fn measured(score: Score, known: &[Answered], strangers: &[Answered]) -> ScoreResult {
     let Fitted { temperature, rejection } = fitted(known, score);
     let [known, strangers] = [known, strangers].map(|answered| scores(answered, score, temperature));
     let kept = rejection.map_or(1.0, |rule| share_reaching(&strangers, rule.threshold));
-    Measured { score, auroc: auroc(&known, &strangers), rejected: 1.0 - kept }
+    ScoreResult { score, auroc: auroc(&known, &strangers), rejected: 1.0 - kept }
 }
 
 /// The probability that a known picture scores above a stranger, ties counted half: the area under the ROC curve. 0.5
@@ -165,13 +115,13 @@ pub fn auroc(known: &[f32], strangers: &[f32]) -> f64 {
 /// # Errors
 /// [`AnswerError`].
 pub fn comparison(trained: &Trained, parts: Vec<Part>) -> Result<Comparison, AnswerError> {
-    let scores: Vec<Measured> = Score::ALL.iter().map(|&score| mean(score, &parts)).collect();
+    let scores: Vec<ScoreResult> = Score::ALL.iter().map(|&score| mean(score, &parts)).collect();
     // Of equals the first.
     let best = scores.iter().rev().max_by(|a, b| a.auroc.total_cmp(&b.auroc));
     let chosen = best.map_or(DEFAULT_SCORE, |best| best.score);
-    let rule = crate::measure::calibration::fit(trained, chosen)?.rejection;
+    let rule = calibration::fit(trained, chosen)?.rejection;
     Ok(Comparison {
-        schema: 1,
+        schema: SCHEMA,
         classes_left_out: parts.iter().map(|part| part.left_out.len()).max().unwrap_or(0),
         runs: parts.len(),
         scores,
@@ -184,12 +134,12 @@ pub fn comparison(trained: &Trained, parts: Vec<Part>) -> Result<Comparison, Ans
 }
 
 /// A score's figures, the means over the runs.
-fn mean(score: Score, parts: &[Part]) -> Measured {
-    let of = |figure: fn(&Measured) -> f64| {
+fn mean(score: Score, parts: &[Part]) -> ScoreResult {
+    let of = |figure: fn(&ScoreResult) -> f64| {
         let measured = parts.iter().flat_map(|part| &part.scores).filter(|measured| measured.score == score);
         measured.map(figure).sum::<f64>() / parts.len().max(1) as f64
     };
-    Measured { score, auroc: of(|measured| measured.auroc), rejected: of(|measured| measured.rejected) }
+    ScoreResult { score, auroc: of(|measured| measured.auroc), rejected: of(|measured| measured.rejected) }
 }
 
 /// The folder of run `run` (0-based) below the folder of all of them.

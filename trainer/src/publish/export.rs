@@ -19,7 +19,8 @@ use fieldmark::model::{
 };
 use fieldmark::unknown::Score;
 use prost::Message;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 pub use parity::{Disagreement, Parity};
 
@@ -31,6 +32,7 @@ use crate::net::network::Network;
 use crate::net::onnx::{IR_VERSION, Model, OPSET, OperatorSet, StringEntry};
 use crate::run::checkpoint::Progress;
 use crate::run::folder::Trained;
+use crate::run::records::Evaluation;
 
 /// How the file stores kernels and matrices. The network computes with what is stored, whatever the board's
 /// arithmetic.
@@ -54,7 +56,7 @@ pub enum ExportError {
     /// A tensor operation failed.
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
-    /// The run's settings have no JSON form.
+    /// The run's settings or figures have no JSON form.
     #[error("the run's settings cannot be written down: {0}")]
     Settings(#[from] serde_json::Error),
     /// The description contradicts itself.
@@ -113,7 +115,7 @@ pub fn export(
     weights: WeightType,
     pictures: usize,
     score: Score,
-    evaluation: Option<&serde_json::Value>,
+    evaluation: Option<&Evaluation>,
 ) -> Result<Exported, ExportError> {
     let network = deployed(&trained.network, weights)?;
     let fitted = calibration::fit(trained, score)?;
@@ -164,11 +166,10 @@ fn description(
     network: &Network,
     progress: &Progress,
     fitted: Fitted,
-    evaluation: Option<&serde_json::Value>,
+    evaluation: Option<&Evaluation>,
 ) -> Result<Description, ExportError> {
     let config = &progress.config;
-    // Through text: a number that was an f32 keeps its few digits.
-    let settings: serde_json::Value = serde_json::from_str(&serde_json::to_string(config)?)?;
+    let test = evaluation.map(Evaluation::summary);
     let self_test = (1..=SELF_TESTS).map(|seed| self_test(network, seed, config.side));
     let description = Description {
         schema: SCHEMA,
@@ -184,13 +185,18 @@ fn description(
             "program": concat!("fieldmark-trainer ", env!("CARGO_PKG_VERSION")),
             "data": progress.data,
             "validation": progress.last,
-            "test": evaluation,
-            "config": settings,
+            "test": digits(&test)?,
+            "config": digits(config)?,
         }),
         self_test: self_test.collect::<Result<_, ExportError>>()?,
     };
     description.check()?;
     Ok(description)
+}
+
+/// A record as JSON, through text: a number that was an f32 keeps its few digits.
+fn digits(record: &impl Serialize) -> Result<Value, serde_json::Error> {
+    serde_json::from_str(&serde_json::to_string(record)?)
 }
 
 /// What the trainer says of a picture that any processor can draw.

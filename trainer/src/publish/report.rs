@@ -4,7 +4,7 @@
 //! needs a script; the one in it sorts the table of classes and unfolds what a link leads to. What `eval.json` does not
 //! say is not guessed: its section names the command that brings it.
 //!
-//! [`report`] first gathers all that sections need (`Findings`): the run's files (`record`), the network's answers and
+//! [`report`] first gathers all that sections need (`Findings`): the run's files ([`records`](crate::run::records)), the network's answers and
 //! cues (`survey`), pictures (`album`, `pairs`). Each section is then a function of these.
 
 mod advice;
@@ -21,15 +21,13 @@ mod look_alikes;
 mod measured;
 mod page;
 mod pairs;
-mod record;
 mod settings;
 mod summary;
 mod survey;
 mod training;
 mod words;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indicatif::ProgressBar;
 use maud::{Markup, html};
@@ -38,13 +36,11 @@ use crate::data::lint::Lint;
 use crate::data::picture::ReadError;
 use crate::measure::answers::AnswerError;
 use crate::net::layer::{Cost, ShapeError, cost};
-use crate::remedy::remedy;
-use crate::run::folder::{self, RunError, Trained};
-use crate::run::metrics::EpochMetrics;
+use crate::run::folder::{RunError, Trained};
+use crate::run::records::{self, EpochMetrics, Evaluation, NoEvaluation};
 use album::{CROPS_BYTES, Crops, crops};
 use measured::{Measured, Split};
 use pairs::{Pair, pairs};
-use record::{NoRecord, Record};
 use survey::{Eyes, Survey};
 use words::count;
 
@@ -52,25 +48,7 @@ use words::count;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
-    /// A file of the run cannot be read.
-    #[error("cannot {act} {}: {source}; {}", path.display(), remedy(act, source))]
-    File {
-        /// "read" or "write".
-        act: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A file of the run is no JSON.
-    #[error("{} is no whole JSON file: {source}; delete it, and make it anew", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Where it breaks.
-        source: serde_json::Error,
-    },
-    /// The run's metrics cannot be read.
+    /// A record of the run cannot be read.
     #[error(transparent)]
     Run(#[from] RunError),
     /// The network does not fit its own input.
@@ -102,8 +80,8 @@ struct Findings<'a> {
     trained: &'a Trained,
     cost: Cost,
     epochs: Vec<EpochMetrics>,
-    /// What `eval` said of these weights.
-    record: Result<Record, NoRecord>,
+    /// What was measured with these weights on the test split.
+    evaluation: Result<Evaluation, NoEvaluation>,
     measured: Measured,
     survey: Survey,
     /// Of each of the `N` channels.
@@ -144,15 +122,16 @@ pub fn report(
 ) -> Result<String, ReportError> {
     let side = trained.progress.config.side as usize;
     let layers = [trained.network.trunk.as_slice(), trained.network.head.as_slice()].concat();
-    let record = record::evaluation(run, &trained.weights)?;
+    let evaluation =
+        records::evaluation(run, &trained.weights)?.and_then(|evaluation| fitting(evaluation, trained));
     let dataset = &trained.dataset;
     bar.inc_length((dataset.train.len() + dataset.validation.len() + dataset.test.len()) as u64);
     let lint = crate::data::lint::lint(dataset, &trained.progress.config.split, &|| bar.inc(1));
-    let epochs = folder::metrics(run)?;
+    let epochs = records::metrics(run)?;
     let eyes = Eyes::new(trained)?;
     let survey = eyes.survey(bar)?;
-    let measured = if let Ok(record) = &record {
-        Measured::of_record(record, &trained.progress.labels)
+    let measured = if let Ok(evaluation) = &evaluation {
+        Measured::of_evaluation(evaluation)
     } else {
         let answers = survey.answers.iter().filter(|answer| answer.is_validation);
         Measured::of_validation(answers, trained.progress.labels.len())
@@ -161,8 +140,21 @@ pub fn report(
     let crops = crops(&survey, CROPS_BYTES, bar)?;
     let cost = cost(&layers, [3, side, side])?;
     let findings =
-        Findings { run, is_last, trained, cost, epochs, record, measured, survey, crops, pairs, lint };
+        Findings { run, is_last, trained, cost, epochs, evaluation, measured, survey, crops, pairs, lint };
     Ok(page::page(&findings))
+}
+
+/// An evaluation whose classes are the run's, or why it is none.
+fn fitting(evaluation: Evaluation, trained: &Trained) -> Result<Evaluation, NoEvaluation> {
+    let labels = &trained.progress.labels;
+    let rows = &evaluation.confusion_matrix;
+    let is_square = rows.len() == labels.len() && rows.iter().all(|row| row.len() == labels.len());
+    let has_classes = evaluation.classes.iter().map(|class| &class.label).eq(labels);
+    if is_square && has_classes {
+        return Ok(evaluation);
+    }
+    let reason = format!("it does not have the {} classes of the run", labels.len());
+    Err(NoEvaluation::OtherVersion { reason })
 }
 
 /// Which pictures the figures are of.
@@ -176,8 +168,11 @@ fn source(findings: &Findings) -> Markup {
             }
             Split::Validation if measured.pictures == 0 => {
                 "There is no validation split, and "
-                @if matches!(findings.record, Err(NoRecord::Missing)) { "eval was not run." }
-                @else { "eval.json is of other weights." }
+                @match &findings.evaluation {
+                    Err(NoEvaluation::OtherWeights) => "eval.json is of other weights.",
+                    Err(NoEvaluation::OtherVersion { .. }) => "eval.json is not of this version.",
+                    Err(NoEvaluation::Missing) | Ok(_) => "eval was not run.",
+                }
             }
             Split::Validation => {
                 "Measured on the " (count(measured.pictures, "validation picture", "validation pictures"))

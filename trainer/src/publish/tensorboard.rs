@@ -6,7 +6,7 @@
 
 use prost::Message;
 
-use crate::run::metrics::EpochMetrics;
+use crate::run::records::EpochMetrics;
 
 /// `Event`.
 #[derive(Clone, PartialEq, Message)]

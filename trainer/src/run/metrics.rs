@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::run::records::{EpochMetrics, SCHEMA};
+
 /// An epoch and what it reached on the validation split.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
@@ -30,39 +32,6 @@ pub struct EpochSums {
     pub coverage: f64,
 }
 
-/// One line of `metrics.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochMetrics {
-    /// Version of this record: 1.
-    pub schema: u32,
-    /// 0-based.
-    pub epoch: usize,
-    /// Steps done since the run began.
-    pub step: usize,
-    /// The backbone's learning rate at the epoch's last step.
-    pub rate: f64,
-    /// mu at the epoch's last step.
-    pub mu: f64,
-    /// Mean cross-entropy of the head over the epoch's pictures.
-    pub cross_entropy: f64,
-    /// Mean `L_dis`.
-    pub discriminality: f64,
-    /// Mean `L_div` of the paper, in 1..=xi.
-    pub diversity: f64,
-    /// Class mean of h/xi, in 1/xi..=1.
-    pub coverage: f64,
-    /// On the augmented training pictures, 0..=1.
-    pub train_accuracy: f64,
-    /// On the validation split, 0..=1.
-    pub validation_accuracy: f64,
-    /// On the validation split.
-    pub validation_cross_entropy: f64,
-    /// Training pictures a second of wall time, validation not counted.
-    pub images_per_second: f64,
-    /// The process's largest resident memory so far, MiB; `None` where the system does not say.
-    pub peak_memory_mib: Option<f64>,
-}
-
 /// Where the schedules stand at the end of an epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -85,7 +54,7 @@ impl EpochSums {
     /// The epoch's record.
     pub fn metrics(&self, validation: Best, pace: Pace) -> EpochMetrics {
         EpochMetrics {
-            schema: 1,
+            schema: SCHEMA,
             epoch: validation.epoch,
             step: pace.step,
             rate: pace.rate,

@@ -25,6 +25,7 @@ use crate::random::{Stream, stream};
 use crate::run::checkpoint::{self, CheckpointError, Progress, State};
 use crate::run::config::{Config, ConfigError};
 use crate::run::folder::{self, BEST, LAST, RunError};
+use crate::run::lock;
 use crate::run::metrics::{Best, EpochSums, Pace};
 use crate::training::average::Average;
 use crate::training::best::{choose, is_stale};
@@ -136,7 +137,7 @@ pub fn train(
     if network.device().is_cpu() {
         refuse_too_little(network, config, dataset.train.len())?;
     }
-    let _lock = folder::claim(run, dataset)?;
+    let _lock = lock::claim(run, dataset)?;
     let pictures = Arc::new(Pictures::new(config.side, config.resize, CACHE_BYTES));
     refuse_unusable(dataset, &pictures, stop)?;
     let mut sgd = Sgd::new(config.optim.clone());

@@ -77,7 +77,7 @@ fn of_run(error: &RunError) -> Vec<String> {
         | RunError::Taken { .. }
         | RunError::AmongPictures { .. }
         | RunError::Busy { .. } => words(&["--out"]),
-        RunError::OtherPictures { .. } | RunError::NoFolder { .. } => words(&["--data"]),
+        RunError::OtherPictures { .. } => words(&["--data"]),
         RunError::File { act: "write", source, .. } => of_writing(source),
         RunError::Checkpoint(error) => of_checkpoint(error),
         _ => Vec::new(),
@@ -163,7 +163,6 @@ mod tests {
             (run(RunError::Taken { path: path(), file: path() }), "--out"),
             (run(RunError::AmongPictures { path: path() }), "--out"),
             (run(RunError::File { act: "write", path: path(), source: refused() }), "--out"),
-            (run(RunError::NoFolder { path: path() }), "--data"),
             (run(RunError::OtherPictures { path: path(), expected: reason(), actual: reason() }), "--data"),
             (
                 WeightsError::Foreign { path: path(), backbone: Backbone::Tiny, tensors: 1, first: reason() }

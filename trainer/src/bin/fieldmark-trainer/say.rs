@@ -6,13 +6,13 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use fieldmark_trainer::data::dataset::Dataset;
-use fieldmark_trainer::measure::eval::{Evaluation, Rates};
 use fieldmark_trainer::measure::faithfulness;
 use fieldmark_trainer::net::layer::{ShapeError, cost};
 use fieldmark_trainer::net::network::Network;
 use fieldmark_trainer::net::weights::{Loaded, Origin, Pretrained};
 use fieldmark_trainer::publish::export::Exported;
 use fieldmark_trainer::run::metrics::peak_memory_mib;
+use fieldmark_trainer::run::records::{Evaluation, Rates};
 use fieldmark_trainer::training::train::Outcome;
 
 pub use knowledge::comparison;

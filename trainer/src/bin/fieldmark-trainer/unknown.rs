@@ -4,13 +4,14 @@ use std::sync::atomic::AtomicI32;
 
 use anyhow::{Context, Result, ensure};
 use fieldmark::file::write_whole;
-use fieldmark_trainer::measure::unknown::{Part, comparison, folder, left_out, part};
+use fieldmark_trainer::measure::unknown::{comparison, folder, left_out, part};
 use fieldmark_trainer::net::network::{Network, NetworkConfig};
 use fieldmark_trainer::net::weights::{self, Pretrained, Start};
 use fieldmark_trainer::net::{device, network};
 use fieldmark_trainer::run::checkpoint;
 use fieldmark_trainer::run::config::Config;
 use fieldmark_trainer::run::folder::{self, Trained};
+use fieldmark_trainer::run::records::Part;
 use fieldmark_trainer::training::train::train;
 use indicatif::ProgressBar;
 

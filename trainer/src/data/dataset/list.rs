@@ -208,7 +208,7 @@ fn records(path: &Path) -> Result<Vec<Record>, DatasetError> {
 mod tests {
     use std::fs;
 
-    use super::super::{Dataset, SplitRule, read, split_record};
+    use super::super::{Dataset, SplitRule, read};
     use super::*;
 
     /// Pictures in two folders that say nothing about their class, and the list `name`.
@@ -273,7 +273,7 @@ mod tests {
         let list = root.path().join("mine.CSV");
         let dataset = kept(&list).unwrap();
         assert_eq!((dataset.labels.len(), &dataset.root), (2, &root.path().to_owned()));
-        let again = kept(Path::new(split_record(&dataset)["folder"].as_str().unwrap())).unwrap();
+        let again = kept(&dataset.source).unwrap();
         assert_eq!(again.hash, dataset.hash);
     }
 

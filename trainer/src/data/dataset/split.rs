@@ -3,11 +3,10 @@
 use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Dataset, DatasetError, Sample};
+use super::{DatasetError, Sample};
 use crate::random::{Stream, stream};
 
 /// How pictures are held out where the data set does not come split.
@@ -209,29 +208,6 @@ fn counts(samples: &[Sample], group: &[usize]) -> Counts {
     counts
 }
 
-/// What a run remembers of a data set, to be found again: where it is, its hash, which picture is in which split, and
-/// what is not used.
-pub fn split_record(dataset: &Dataset) -> Value {
-    let names =
-        |samples: &[Sample]| samples.iter().map(|sample| dataset.name(&sample.path)).collect::<Vec<_>>();
-    let skipped = dataset
-        .skipped
-        .iter()
-        .map(|skipped| json!({ "file": dataset.name(&skipped.path), "reason": skipped.reason }));
-    // Absolute, so that the run can be read from any folder.
-    let folder = std::path::absolute(&dataset.source).unwrap_or_else(|_| dataset.source.clone());
-    json!({
-        "schema": 1,
-        "folder": folder.to_string_lossy(),
-        "dataset": dataset.hash,
-        "labels": dataset.labels,
-        "train": names(&dataset.train),
-        "validation": names(&dataset.validation),
-        "test": names(&dataset.test),
-        "skipped": skipped.collect::<Vec<_>>(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,37 +293,5 @@ mod tests {
                 "{validation} {test}"
             );
         }
-    }
-
-    #[test]
-    fn the_written_split_names_every_picture_once() {
-        let root = tempfile::tempdir().unwrap();
-        let all = samples(&[8, 8], |class, index| {
-            root.path().join(plain_name(class, index)).to_string_lossy().into_owned()
-        });
-        let mut train = all.clone();
-        let test = held(&mut train, 2, 0.25, &SplitRule::default());
-        let dataset = Dataset {
-            root: root.path().to_owned(),
-            source: root.path().to_owned(),
-            labels: vec!["a".into(), "b".into()],
-            parts: Vec::new(),
-            field_marks: Vec::new(),
-            train,
-            validation: Vec::new(),
-            test,
-            skipped: Vec::new(),
-            hash: "abc".into(),
-        };
-        let lists = split_record(&dataset);
-        let mut names: Vec<String> = ["train", "validation", "test"]
-            .into_iter()
-            .flat_map(|split| lists[split].as_array().unwrap().clone())
-            .map(|name| name.as_str().unwrap().to_owned())
-            .collect();
-        names.sort();
-        assert_eq!(names.len(), 16);
-        assert_eq!(names[0], "0/0.jpg");
-        assert_eq!(lists["labels"][1], "b");
     }
 }

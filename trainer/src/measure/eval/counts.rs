@@ -3,45 +3,15 @@
 use std::cmp::Reverse;
 
 use fieldmark::head::top_k;
-use serde::Serialize;
 
 use crate::measure::answers::Answered;
+use crate::run::records::{ClassResult, Confusion};
 
 /// Confused pairs that are listed.
 const CONFUSIONS: usize = 20;
 
 /// The normal distribution's point that leaves 2.5 % above it.
 const Z: f64 = 1.959_963_984_540_054;
-
-/// One class's result.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ClassResult {
-    /// The class.
-    pub label: String,
-    /// Its pictures.
-    pub pictures: usize,
-    /// Of them answered rightly.
-    pub right: usize,
-    /// Pictures of any class that were given its label.
-    pub answered: usize,
-    /// Share of those that are right, 0..=1; `None` where the label was never given.
-    pub precision: Option<f64>,
-    /// Share of its pictures answered rightly, 0..=1; `None` without pictures.
-    pub recall: Option<f64>,
-    /// Where the recall is with 95 % confidence; `None` without pictures.
-    pub recall_interval: Option<[f64; 2]>,
-}
-
-/// Pictures of one class taken for another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Confusion {
-    /// What they show.
-    pub label: String,
-    /// What was answered.
-    pub answer: String,
-    /// How many.
-    pub pictures: usize,
-}
 
 /// The interval that holds the share behind `right` of `pictures` with 95 % confidence (Wilson 1927); all of 0..=1
 /// without pictures.

@@ -2,39 +2,11 @@
 
 use fieldmark::frame::View;
 use ndarray::Array2;
-use serde::Serialize;
 
 use super::observe::Observed;
 use crate::data::dataset::Sample;
-use crate::measure::eval::target::{Target, targets};
-
-/// Shares outside of the object's box, over right answers whose box is known, each 0..=1.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Background {
-    /// Pictures with a box.
-    pub pictures: usize,
-    /// Of the class's positive evidence; mean over pictures. A cell counts where its middle is.
-    pub evidence: f64,
-    /// Of Grad-CAM; mean over the pictures in which it is anywhere above 0.
-    pub grad_cam: f64,
-    /// Of the part cues that add to the class's logit, all pictures together.
-    pub cues: f64,
-    /// Of the picture itself: what evidence spread evenly would have.
-    pub picture: f64,
-    /// Of the evidence, class by class.
-    pub classes: Vec<ClassBackground>,
-}
-
-/// One class's.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ClassBackground {
-    /// The class.
-    pub label: String,
-    /// Its right answers with a box.
-    pub pictures: usize,
-    /// Share of its evidence outside of the box; mean over its pictures, none without one.
-    pub evidence: Option<f64>,
-}
+use crate::measure::pointing::target::{Target, targets};
+use crate::run::records::{Background, ClassBackground};
 
 /// A sum of shares and how many they are.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,10 +7,10 @@
 use candle_core::{Device, Tensor};
 use fieldmark::head::softmax;
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
 
 use super::observe::{Observed, Observer, peak};
 use super::region::{Canvas, mean_colour, without};
+use crate::run::records::{ByRegion, ClassScore, Coverings, Curve, Square};
 
 /// Inputs that go through the network at a time.
 const BATCH: usize = 16;
@@ -30,71 +30,13 @@ const RANDOM_SQUARES: usize = 8;
 /// The size of the squares that random regions are made of.
 const RANDOM_SQUARE: f64 = 0.05;
 
-/// Score of the picture's class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Score {
-    /// Logit.
-    pub logit: f64,
-    /// Probability, 0..=1.
-    pub probability: f64,
-}
-
-/// One of three by which regions are chosen.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct ByRegion<T> {
-    /// By the class's cues.
-    pub cue: T,
-    /// By Grad-CAM of the same network.
-    pub grad_cam: T,
-    /// By chance.
-    pub random: T,
-}
-
-/// A curve over shares of the picture (Petsiuk et al. 2018, RISE, section 4.2).
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Curve {
-    /// Mean score of the pictures' classes at each share.
-    pub scores: Vec<Score>,
-    /// The area under the curve of the probability by the share, 0..=1, by trapezia.
-    pub area_under: f64,
-}
-
-/// What a covered square takes from the class.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Square {
-    /// The square's share of the picture.
-    pub area: f64,
-    /// By how much the class's score falls; mean over pictures. A square around the strongest cue, around Grad-CAM's
-    /// peak, and anywhere in the picture.
-    pub drop: ByRegion<Score>,
-    /// The cue's drop of the logit over the random square's; none where that is not above 0.
-    pub logit_ratio: Option<f64>,
-    /// The same of the probability.
-    pub probability_ratio: Option<f64>,
-}
-
-/// Deletion and insertion over right answers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Coverings {
-    /// Shares of the picture, 0 to 1, of the curves.
-    pub areas: Vec<f64>,
-    /// The region with the most evidence (cue: `evidence`, enlarged) is covered first: the
-    /// faster the probability falls, the smaller the area under the curve, the better. Random regions are seeded squares
-    /// of a twentieth of the picture, added until the share is reached.
-    pub deletion: ByRegion<Curve>,
-    /// Nothing but the region with the most evidence is shown: the larger the area, the better.
-    pub insertion: ByRegion<Curve>,
-    /// One square covered.
-    pub squares: Vec<Square>,
-}
-
 /// Sums over pictures.
 #[derive(Default)]
 pub struct CoveringSums {
     pictures: usize,
-    deletion: ByRegion<[Score; AREAS.len()]>,
-    insertion: ByRegion<[Score; AREAS.len()]>,
-    squares: ByRegion<[Score; SQUARES.len()]>,
+    deletion: ByRegion<[ClassScore; AREAS.len()]>,
+    insertion: ByRegion<[ClassScore; AREAS.len()]>,
+    squares: ByRegion<[ClassScore; SQUARES.len()]>,
 }
 
 /// A picture as the network gets it, and what is asked of it.
@@ -152,7 +94,7 @@ impl CoveringSums {
         observer: &Observer,
         picture: &Covered,
         observed: &Observed,
-        whole: Score,
+        whole: ClassScore,
         rng: &mut ChaCha8Rng,
     ) -> candle_core::Result<()> {
         let canvas = &picture.canvas;
@@ -181,12 +123,12 @@ impl CoveringSums {
 
     /// The means, where there was a picture.
     pub fn means(&self) -> Option<Coverings> {
-        let mean = |sum: &Score| Score {
+        let mean = |sum: &ClassScore| ClassScore {
             logit: sum.logit / self.pictures as f64,
             probability: sum.probability / self.pictures as f64,
         };
-        let curve = |sums: &[Score; AREAS.len()]| {
-            let scores: Vec<Score> = sums.iter().map(mean).collect();
+        let curve = |sums: &[ClassScore; AREAS.len()]| {
+            let scores: Vec<ClassScore> = sums.iter().map(mean).collect();
             Curve { area_under: area_under(&scores), scores }
         };
         let square =
@@ -202,7 +144,7 @@ impl CoveringSums {
 
 impl Covered<'_> {
     /// The class's score without each of the regions.
-    fn scores(&self, observer: &Observer, regions: &[&[u32]]) -> candle_core::Result<Vec<Score>> {
+    fn scores(&self, observer: &Observer, regions: &[&[u32]]) -> candle_core::Result<Vec<ClassScore>> {
         let fill = mean_colour(self.planes, &self.canvas);
         let side = self.canvas.side;
         let mut scores = Vec::with_capacity(regions.len());
@@ -217,11 +159,11 @@ impl Covered<'_> {
     }
 }
 
-fn score(logits: &[f32], class: usize) -> Score {
-    Score { logit: f64::from(logits[class]), probability: f64::from(softmax(logits, 1.0)[class]) }
+fn score(logits: &[f32], class: usize) -> ClassScore {
+    ClassScore { logit: f64::from(logits[class]), probability: f64::from(softmax(logits, 1.0)[class]) }
 }
 
-fn add<const N: usize>(sums: &mut [Score; N], scores: Vec<Score>, weight: f64) {
+fn add<const N: usize>(sums: &mut [ClassScore; N], scores: Vec<ClassScore>, weight: f64) {
     for (sum, score) in sums.iter_mut().zip(scores) {
         sum.logit += weight * score.logit;
         sum.probability += weight * score.probability;
@@ -229,32 +171,17 @@ fn add<const N: usize>(sums: &mut [Score; N], scores: Vec<Score>, weight: f64) {
 }
 
 /// Under the probability, by trapezia over [`AREAS`].
-fn area_under(scores: &[Score]) -> f64 {
+fn area_under(scores: &[ClassScore]) -> f64 {
     let pieces = AREAS.windows(2).zip(scores.windows(2));
     pieces.map(|(at, of)| (at[1] - at[0]) * f64::midpoint(of[0].probability, of[1].probability)).sum()
 }
 
-fn square(area: f64, drop: ByRegion<Score>) -> Square {
+fn square(area: f64, drop: ByRegion<ClassScore>) -> Square {
     let ratio = |cue: f64, random: f64| (random > 0.0).then(|| cue / random);
     Square {
         area,
         logit_ratio: ratio(drop.cue.logit, drop.random.logit),
         probability_ratio: ratio(drop.cue.probability, drop.random.probability),
         drop,
-    }
-}
-
-impl<T> ByRegion<T> {
-    /// Cue, Grad-CAM, random.
-    pub fn each(&self) -> [&T; 3] {
-        [&self.cue, &self.grad_cam, &self.random]
-    }
-
-    fn each_mut(&mut self) -> [&mut T; 3] {
-        [&mut self.cue, &mut self.grad_cam, &mut self.random]
-    }
-
-    fn map<U>(&self, of: impl Fn(&T) -> U) -> ByRegion<U> {
-        ByRegion { cue: of(&self.cue), grad_cam: of(&self.grad_cam), random: of(&self.random) }
     }
 }

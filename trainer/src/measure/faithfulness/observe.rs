@@ -28,7 +28,7 @@ pub struct Observer<'a> {
 pub struct Observed {
     /// `c` values.
     pub logits: Vec<f32>,
-    /// What each cell adds to the class's logit, times the number of cells: `H x W`, see [`evidence`].
+    /// What each cell adds to the class's logit, times the number of cells: `H x W`, see [`evidence_map`].
     pub evidence: Array2<f32>,
     /// Grad-CAM of the class, at least 0: the backbone's `H x W`.
     pub grad_cam: Array2<f32>,
@@ -67,7 +67,7 @@ impl<'a> Observer<'a> {
     /// Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) is taken on the backbone's last maps `A`, below the
     /// class-aligned layer: `ReLU(sum_k a_k A_k)` with `a_k` the mean over cells of `d logit / d A_k`, under the
     /// running statistics. Where the backbone's maps are the class-aligned ones (`native`, `allot`), it is taken on
-    /// them, and for the group-mean head it is then the positive part of [`evidence`] over the number of cells.
+    /// them, and for the group-mean head it is then the positive part of [`evidence_map`] over the number of cells.
     ///
     /// # Errors
     /// As [`Observer::logits`].
@@ -89,7 +89,7 @@ impl<'a> Observer<'a> {
         seen.map(|(at, ((logits, &class), maps))| {
             let grad_cam = Array2::from_shape_vec(grad_cam.get(at)?.dims2()?, flat(&grad_cam.get(at)?)?);
             let Ok(grad_cam) = grad_cam else { bail!("maps without a shape") };
-            let evidence = evidence(maps, &self.network.layout, &self.head, class);
+            let evidence = evidence_map(maps, &self.network.layout, &self.head, class);
             let cues = self.cues(maps, class);
             Ok(Observed { logits, evidence, grad_cam, cues })
         })
@@ -114,7 +114,7 @@ fn input_view(side: u32) -> View {
 /// The class's evidence, `H x W`, in logit units times `H * W`: of maps `F`, `sum over the class's channels j of
 /// weight_j F_j`, and for the group-max head `weight * max_j F_j`. Its mean is the sum of the class's shares, so for the
 /// group heads the logit without its bias; for the linear head it is the class's own terms, as in [`Head`].
-pub fn evidence(maps: &Array3<f32>, layout: &Layout, head: &Head, class: usize) -> Array2<f32> {
+pub fn evidence_map(maps: &Array3<f32>, layout: &Layout, head: &Head, class: usize) -> Array2<f32> {
     let group = layout.group(class);
     match head.kind {
         HeadKind::GroupMax => ccmp(maps.view(), layout, class) * head.weight[group.start],

@@ -2,11 +2,11 @@
 
 use candle_core::{Device, Tensor};
 use fieldmark::head::top_k;
-use serde::Serialize;
 
 use super::deletion::Covered;
 use super::observe::{Observed, Observer, peak};
 use super::region::mean_colour;
+use crate::run::records::{Distance, Moved, Stability};
 
 /// How far a picture is moved, as a share of the side. Not a whole number of cells at the usual strides, as a
 /// convolutional network follows those exactly.
@@ -14,42 +14,6 @@ const SHIFT: f64 = 1.0 / 15.0;
 
 /// What counts as the same place, as a share of the side.
 const NEAR: f64 = 0.05;
-
-/// Cues of changed pictures, over right answers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Stability {
-    /// Mirrored left to right.
-    pub mirrored: Moved,
-    /// Moved by a fifteenth of the side to the left, right, top and bottom; the mean colour moves in.
-    pub shifted: Moved,
-}
-
-/// What a change of the picture changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Moved {
-    /// Changed pictures.
-    pub pictures: usize,
-    /// Share of them whose answer stays, 0..=1.
-    pub same_answer: f64,
-    /// The strongest cue of the picture's class.
-    pub cue: Distance,
-    /// Grad-CAM's peak of that class.
-    pub grad_cam: Distance,
-}
-
-/// From where a point should be to where it is, as shares of the input's side; 0..=sqrt(2). A picture whose point leaves
-/// the input with the shift is not judged, nor one without a point.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Distance {
-    /// Changed pictures judged.
-    pub pictures: usize,
-    /// Mean distance.
-    pub mean: f64,
-    /// Median distance.
-    pub median: f64,
-    /// Share of points within a twentieth of the side, 0..=1.
-    pub near: f64,
-}
 
 /// A change of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Background, Coverings, Distance, Faithfulness, Moved, Stability};
-use crate::measure::eval::{CueRates, Rates};
+use crate::run::records::{Background, Coverings, CueRates, Distance, Faithfulness, Moved, Rates, Stability};
 
 /// A few lines for each measure, percentages but for logits.
 pub fn table(figures: &Faithfulness) -> String {

@@ -9,13 +9,14 @@ use fieldmark::layout::Layout;
 use ndarray::Array3;
 use rand::RngExt;
 
-use super::observe::evidence;
+use super::observe::evidence_map;
 use super::*;
 use crate::data::dataset::{Annotation, FieldMarks, PartPoint};
 use crate::net::backbone::{Backbone, conv};
 use crate::net::layer::tests::{flat, uniform};
 use crate::net::layer::{Conv, Layer, Padding};
 use crate::net::network::{ClassLayer, NetworkConfig, assemble, build, head_layers};
+use crate::run::records::Stability;
 
 const SIDE: u32 = 12;
 
@@ -264,7 +265,7 @@ fn the_mean_of_the_evidence_is_the_sum_of_shares_for_every_head() {
     ] {
         let head = Head { kind, weight, bias: vec![0.0; 2] };
         for class in 0..2 {
-            let mean = evidence(&maps, &layout, &head, class).mean().unwrap();
+            let mean = evidence_map(&maps, &layout, &head, class).mean().unwrap();
             let shares: f32 = head.shares(maps.view(), &layout, class).iter().sum();
             near(mean.into(), shares.into());
         }

@@ -3,9 +3,9 @@
 use super::Findings;
 use super::lint::grave;
 use super::measured::Split;
-use super::record::NoRecord;
 use super::summary::top1_interval;
 use super::words::{command, count, interval, listed, percent, typed};
+use crate::run::records::NoEvaluation;
 
 /// Advices that are given; more are not followed.
 const MOST: usize = 6;
@@ -48,10 +48,13 @@ pub fn advice(findings: &Findings) -> Vec<Advice> {
 }
 
 fn measure(findings: &Findings) -> Option<Advice> {
-    let text = match findings.record.as_ref().err()? {
+    let text = match findings.evaluation.as_ref().err()? {
         _ if findings.trained.dataset.test.is_empty() => return None,
-        NoRecord::Missing => "Measure it on the test pictures, which nothing was chosen by.",
-        NoRecord::OtherWeights => "Measure these weights on the test pictures: eval.json is of others.",
+        NoEvaluation::Missing => "Measure it on the test pictures, which nothing was chosen by.",
+        NoEvaluation::OtherWeights => "Measure these weights on the test pictures: eval.json is of others.",
+        NoEvaluation::OtherVersion { .. } => {
+            "Measure it on the test pictures anew: eval.json is not of this version."
+        }
     };
     let command = command("eval", findings.run) + if findings.is_last { " --last" } else { "" };
     Some(Advice { text: text.to_owned(), command: Some(command), see: None })
@@ -111,7 +114,7 @@ fn few(findings: &Findings) -> Option<Advice> {
 
 fn longer(findings: &Findings) -> Option<Advice> {
     let progress = &findings.trained.progress;
-    let (best, epochs) = (progress.highest.or(progress.best)?, findings.epochs.len());
+    let (best, epochs) = (progress.highest?, findings.epochs.len());
     let is_whole = epochs >= progress.config.epochs;
     if !is_whole && progress.config.patience.is_none() {
         return Some(Advice {
@@ -161,10 +164,9 @@ fn dead(findings: &Findings) -> Option<Advice> {
 }
 
 fn calibrate(findings: &Findings) -> Option<Advice> {
-    let calibration = findings.record.as_ref().ok()?.calibration.as_ref()?;
-    let after = calibration.after.as_ref()?;
+    let after = &findings.evaluation.as_ref().ok()?.calibration.after;
     let ece = after.ece;
-    (ece > after.chance.map_or(0.05, |chance| chance + 0.03)).then(|| Advice {
+    (ece > after.chance + 0.03).then(|| Advice {
         text: format!(
             "Do not take probabilities at their word: they are {} off on average. A larger validation split makes a better \
              temperature.",

@@ -5,14 +5,12 @@ use maud::{Markup, html};
 use super::Findings;
 use super::chart::at;
 use super::measured::ClassFigures;
-use super::words::{breakable, command, interval, percent};
+use super::words::{breakable, interval, percent};
 use crate::measure::eval::wilson;
 
 /// The section.
 pub fn section(findings: &Findings) -> Markup {
     let measured = &findings.measured;
-    let lacks_answered =
-        measured.pictures > 0 && measured.classes.iter().all(|class| class.answered.is_none());
     let training = findings.training_pictures();
     html! {
         section #classes {
@@ -35,9 +33,6 @@ pub fn section(findings: &Findings) -> Markup {
                     } }
                 }
             }
-            @if lacks_answered {
-                p.lack { "Precision is not in eval.json. " code { (command("eval", findings.run)) } " brings it." }
-            }
         }
     }
 }
@@ -51,7 +46,7 @@ fn row(findings: &Findings, class: usize, figures: &ClassFigures, training: usiz
             th scope="row" { a href={ "#class-" (class + 1) } { (breakable(&findings.labels()[class])) } }
             td.number { (training) }
             td.number { (figures.pictures) }
-            (number(figures.answered.and_then(share)))
+            (number(share(figures.answered)))
             (number(recall))
             td {
                 @if let Some(recall) = recall {

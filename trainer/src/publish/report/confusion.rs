@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 
 use super::chart::at;
-use super::words::{breakable, command, count, listed, percent};
+use super::words::{breakable, count, listed, percent};
 use super::{Findings, source};
 
 /// Classes up to which the whole matrix is a table.
@@ -18,25 +18,21 @@ const LISTED: usize = 20;
 
 /// The section.
 pub fn section(findings: &Findings) -> Markup {
-    let measured = &findings.measured;
+    let matrix = &findings.measured.matrix;
     let classes = findings.classes();
     html! {
         section #confusion {
             h2 { "What is taken for what" }
             p { (source(findings)) }
-            @if let Some(matrix) = &measured.matrix {
-                @if classes <= TABLE {
-                    p.hint { "A row is what a picture shows, a column what was answered; numbers are pictures." }
-                    (table(findings, matrix, &(0..classes).collect::<Vec<_>>()))
-                } @else {
-                    p.hint { "A row is what a picture shows, a column what was answered, from class 1 at the top left. Right \
-                        answers are the diagonal; the stronger a point beside it, the larger the share of its row. Point at \
-                        one to read it." }
-                    (heat_map(findings, matrix))
-                    (mistaken(findings, matrix))
-                }
+            @if classes <= TABLE {
+                p.hint { "A row is what a picture shows, a column what was answered; numbers are pictures." }
+                (table(findings, matrix, &(0..classes).collect::<Vec<_>>()))
             } @else {
-                p.lack { "The matrix is not in eval.json. " code { (command("eval", findings.run)) } " brings it." }
+                p.hint { "A row is what a picture shows, a column what was answered, from class 1 at the top left. Right \
+                    answers are the diagonal; the stronger a point beside it, the larger the share of its row. Point at \
+                    one to read it." }
+                (heat_map(findings, matrix))
+                (mistaken(findings, matrix))
             }
             (list(findings))
         }
@@ -150,7 +146,7 @@ fn mistaken(findings: &Findings, matrix: &[Vec<usize>]) -> Markup {
 
 fn list(findings: &Findings) -> Markup {
     let (measured, labels) = (&findings.measured, findings.labels());
-    let shown = &measured.confusions[..measured.confusions.len().min(LISTED)];
+    let shown = &measured.mistakes[..measured.mistakes.len().min(LISTED)];
     let never: Vec<&str> = measured
         .classes
         .iter()
@@ -173,18 +169,18 @@ fn list(findings: &Findings) -> Markup {
                             th scope="col" { "shows" } th scope="col" { "was taken for" }
                             th.number scope="col" { "pictures" } th.number scope="col" { "of its class" }
                         } }
-                        tbody { @for confusion in shown { tr {
-                            td { (breakable(&labels[confusion.class])) } td { (breakable(&labels[confusion.answer])) }
-                            td.number { (confusion.pictures) }
+                        tbody { @for mistakes in shown { tr {
+                            td { (breakable(&labels[mistakes.class])) } td { (breakable(&labels[mistakes.answer])) }
+                            td.number { (mistakes.pictures) }
                             td.number {
-                                @let of = measured.classes[confusion.class].pictures;
-                                @if of > 0 { (percent(confusion.pictures as f64 / of as f64)) }
+                                @let of = measured.classes[mistakes.class].pictures;
+                                @if of > 0 { (percent(mistakes.pictures as f64 / of as f64)) }
                             }
                         } } }
                     }
                 }
-                @if measured.confusions.len() > shown.len() {
-                    p.hint { "and " (count(measured.confusions.len() - shown.len(), "rarer kind", "rarer kinds")) "." }
+                @if measured.mistakes.len() > shown.len() {
+                    p.hint { "and " (count(measured.mistakes.len() - shown.len(), "rarer kind", "rarer kinds")) "." }
                 }
             }
         }

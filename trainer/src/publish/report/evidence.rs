@@ -1,34 +1,42 @@
 //! Whether cues lie on marks, and whether the answer depends on them.
 
 use maud::{Markup, html};
-use serde_json::Value;
 
 use super::Findings;
 use super::knowledge::{agreement, lacking};
-use super::record::{Cues, Rates};
 use super::words::{percent, thousands, value};
+use crate::run::records::{Background, Coverings, CueRates, Faithfulness, Rates, Square, Stability};
 
 /// The section.
 pub fn section(findings: &Findings) -> Markup {
-    let record = findings.record.as_ref().ok();
-    let faithful = record.and_then(|record| record.faithfulness.as_ref());
-    let pointing =
-        faithful.and_then(|json| serde_json::from_value::<Cues>(json.get("pointing")?.clone()).ok());
-    let cues = pointing.as_ref().or_else(|| record.and_then(|record| record.cues.as_ref()));
+    let evaluation = findings.evaluation.as_ref().ok();
+    let faithfulness = evaluation.and_then(|evaluation| evaluation.faithfulness.as_ref());
+    let pointing = faithfulness.and_then(|faithfulness| faithfulness.pointing.as_ref());
+    let cues = pointing.or_else(|| evaluation.and_then(|evaluation| evaluation.cues.as_ref()));
     html! {
         section #evidence {
             h2 { "Are the cues its reasons?" }
-            @if let Some(agreement) = record.and_then(agreement) { (agreement) }
+            @if let Some(evaluation) = evaluation { (agreement(&evaluation.evidence)) }
             @if let Some(cues) = cues { (pointing_table(cues)) }
-            @match faithful {
-                Some(faithful) => { (coverings(faithful)) (steadiness(faithful)) }
+            @match faithfulness {
+                Some(faithfulness) => { (faithful(faithfulness)) }
                 None => { (lacking(findings, "Whether the answer depends on what the cues show is", " --faithfulness")) }
             }
         }
     }
 }
 
-fn pointing_table(cues: &Cues) -> Markup {
+fn faithful(faithfulness: &Faithfulness) -> Markup {
+    let Faithfulness { pictures, right, pointing: _, coverings, stability, background } = faithfulness;
+    html! {
+        p.hint { "What follows was measured on the " (right) " right answers among " (pictures) " test pictures." }
+        @if let Some(coverings) = coverings { (covered(coverings)) }
+        @if let Some(stability) = stability { (steadiness(stability)) }
+        @if let Some(background) = background { (beside(background)) }
+    }
+}
+
+fn pointing_table(cues: &CueRates) -> Markup {
     let rows = [
         ("on the one mark that tells look-alikes", &cues.one_mark),
         ("on a mark that tells look-alikes", &cues.marks),
@@ -65,68 +73,48 @@ fn pointing_table(cues: &Cues) -> Markup {
 }
 
 /// What covering takes away, by what is covered.
-fn coverings(faithful: &Value) -> Markup {
-    let area = |curve: &str, by: &str| {
-        faithful.pointer(&format!("/coverings/{curve}/{by}/area_under")).and_then(Value::as_f64)
-    };
-    let rows = [("cue", "the class's cues"), ("grad_cam", "Grad-CAM"), ("random", "chance")];
+fn covered(coverings: &Coverings) -> Markup {
+    let Coverings { deletion, insertion, squares, .. } = coverings;
+    let names = ["the class's cues", "Grad-CAM", "chance"];
     html! {
-        @if area("deletion", "cue").is_some() {
-            p.hint { "How much of the class's probability is left, on average, while the picture is covered step by step from \
-                the strongest evidence (the less the better), and while it is uncovered so (the more the better)." }
-            table.narrow {
-                thead { tr { th scope="col" { "in the order of" } th.number scope="col" { "covered" }
-                    th.number scope="col" { "uncovered" } } }
-                tbody { @for (by, name) in rows { tr {
-                    th scope="row" { (name) }
-                    @for curve in ["deletion", "insertion"] { td.number {
-                        @if let Some(area) = area(curve, by) { (format!("{area:.3}")) } @else { "\u{2013}" }
-                    } }
-                } } }
-            }
-            (squares(faithful))
+        p.hint { "How much of the class's probability is left, on average, while the picture is covered step by step from \
+            the strongest evidence (the less the better), and while it is uncovered so (the more the better)." }
+        table.narrow {
+            thead { tr { th scope="col" { "in the order of" } th.number scope="col" { "covered" }
+                th.number scope="col" { "uncovered" } } }
+            tbody { @for ((name, deletion), insertion) in names.iter().zip(deletion.each()).zip(insertion.each()) { tr {
+                th scope="row" { (name) }
+                @for curve in [deletion, insertion] { td.number { (format!("{:.3}", curve.area_under)) } }
+            } } }
         }
-    }
-}
-
-fn squares(faithful: &Value) -> Markup {
-    let squares = faithful.pointer("/coverings/squares").and_then(Value::as_array);
-    html! {
-        @for square in squares.into_iter().flatten() {
-            @let number = |path: &str| square.pointer(path).and_then(Value::as_f64);
-            @if let (Some(area), Some(cue), Some(random)) =
-                (number("/area"), number("/drop/cue/logit"), number("/drop/random/logit")) {
-                p {
-                    "A square of " (percent(area)) " of the picture over the strongest cue takes " (value(cue))
-                    " from the logit, one anywhere " (value(random))
-                    @if let Some(grad_cam) = number("/drop/grad_cam/logit") {
-                        ", one over Grad-CAM's peak " (value(grad_cam))
-                    }
-                    "."
-                }
+        @for Square { area, drop, .. } in squares {
+            p {
+                "A square of " (percent(*area)) " of the picture over the strongest cue takes " (value(drop.cue.logit))
+                " from the logit, one anywhere " (value(drop.random.logit))
+                ", one over Grad-CAM's peak " (value(drop.grad_cam.logit)) "."
             }
         }
     }
 }
 
-/// How still cues stand, and how many are beside the object.
-fn steadiness(faithful: &Value) -> Markup {
-    let number = |path: &str| faithful.pointer(path).and_then(Value::as_f64);
+/// How still cues stand.
+fn steadiness(stability: &Stability) -> Markup {
+    let Stability { mirrored, shifted } = stability;
     html! {
-        @for (change, words) in [("mirrored", "Mirrored"), ("shifted", "Moved by a fifteenth of its side")] {
-            @let at = |name: &str| number(&format!("/stability/{change}/{name}"));
-            @if let (Some(near), Some(same)) = (at("cue/near"), at("same_answer")) {
-                p {
-                    (words) ", a picture keeps its answer in " (percent(same)) " of cases and its strongest cue stays in place in "
-                    (percent(near))
-                    @if let Some(grad_cam) = at("grad_cam/near") { " (Grad-CAM: " (percent(grad_cam)) ")" }
-                    "."
-                }
+        @for (words, moved) in [("Mirrored", mirrored), ("Moved by a fifteenth of its side", shifted)] {
+            p {
+                (words) ", a picture keeps its answer in " (percent(moved.same_answer))
+                " of cases and its strongest cue stays in place in " (percent(moved.cue.near))
+                " (Grad-CAM: " (percent(moved.grad_cam.near)) ")."
             }
         }
-        @if let (Some(evidence), Some(picture)) = (number("/background/evidence"), number("/background/picture")) {
-            p { "Of the evidence, " (percent(evidence)) " lies outside of the object's box, which leaves "
-                (percent(picture)) " of the picture outside." }
-        }
+    }
+}
+
+/// How much evidence lies beside the object.
+fn beside(background: &Background) -> Markup {
+    html! {
+        p { "Of the evidence, " (percent(background.evidence)) " lies outside of the object's box, which leaves "
+            (percent(background.picture)) " of the picture outside." }
     }
 }

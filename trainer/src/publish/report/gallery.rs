@@ -23,6 +23,10 @@ pub fn section(findings: &Findings) -> Markup {
                 ". If the crops of a part agree, it has found a mark that one can name; if they do not, it goes by something \
                 else."
             }
+            @if let Ok(evaluation) = &findings.evaluation {
+                p { "On the test pictures, h/xi is " (value(evaluation.coverage))
+                    ": 1 where every channel of a class looks at a place of its own." }
+            }
             @if dead > 0 {
                 p { (count(dead, "channel is", "channels are")) " dead: nowhere above zero on any of these pictures." }
             }

@@ -1,12 +1,14 @@
 //! What the model knows of what it knows: calibration, unknown things, agreement of head and maps.
 
+use fieldmark::unknown::Score;
 use maud::{Markup, html};
-use serde_json::Value;
 
 use super::Findings;
 use super::chart::{Axis, at};
-use super::record::{Calibration, NoRecord, Record, Reliability, Score, Unknown};
-use super::words::{command, count, listed, percent, value};
+use super::words::{command, count, percent, value};
+use crate::run::records::{
+    Calibration, FittedOn, HeadAndMaps, NoEvaluation, Reliability, ScoreResult, UnknownResult,
+};
 
 /// What a section says that `eval.json` has nothing for.
 pub fn lacking(findings: &Findings, what: &str, options: &str) -> Markup {
@@ -14,9 +16,12 @@ pub fn lacking(findings: &Findings, what: &str, options: &str) -> Markup {
     let command = command("eval", findings.run) + last + options;
     html! {
         p.lack {
-            @match &findings.record {
-                Err(NoRecord::OtherWeights) => { "eval.json is of other weights than this report. " }
-                Err(NoRecord::Missing) | Ok(_) => { (what) " not measured yet. " }
+            @match &findings.evaluation {
+                Err(NoEvaluation::OtherWeights) => { "eval.json is of other weights than this report. " }
+                Err(NoEvaluation::OtherVersion { reason }) => {
+                    "eval.json is not of this version of the program (" (reason) "). "
+                }
+                Err(NoEvaluation::Missing) | Ok(_) => { (what) " not measured yet. " }
             }
             code { (command) } " measures it."
         }
@@ -25,43 +30,39 @@ pub fn lacking(findings: &Findings, what: &str, options: &str) -> Markup {
 
 /// The section on probabilities.
 pub fn calibration(findings: &Findings) -> Markup {
-    let calibration = findings.record.as_ref().ok().and_then(|record| record.calibration.as_ref());
     html! {
         section #calibration {
             h2 { "Can its probabilities be believed?" }
-            @match calibration {
-                Some(calibration) => { (believed(calibration)) }
-                None => { (lacking(findings, "Calibration is", "")) }
+            @match &findings.evaluation {
+                Ok(evaluation) => { (believed(&evaluation.calibration)) }
+                Err(_) => { (lacking(findings, "Calibration is", "")) }
             }
         }
     }
 }
 
 fn believed(calibration: &Calibration) -> Markup {
-    let panels = [("as trained", &calibration.before), ("as exported", &calibration.after)];
+    let Calibration { temperature, fitted_on, before, after } = calibration;
     html! {
         p {
-            "Of the answers given with 80\u{a0}% confidence, 80\u{a0}% should be right. "
-            @if let Some(after) = &calibration.after {
-                "As exported, confidence is off by " (percent(after.ece)) " on average"
-                @if let Some(before) = &calibration.before { " (as trained, by " (percent(before.ece)) ")" }
-                @if let Some(chance) = after.chance {
-                    "; probabilities that are exactly right would seem off by " (percent(chance)) " on so many pictures"
-                }
-                ". "
-            }
-            @if let Some(temperature) = calibration.temperature {
-                "Logits are divided by the temperature " (value(temperature))
-                @if let Some(split) = &calibration.fitted_on { ", fitted on the " (split) " split" }
-                @if temperature > 1.02 { ": as trained, the model was too sure of itself." }
-                @else if temperature < 0.98 { ": as trained, the model was too modest." }
-                @else { "." }
-            }
+            "Of the answers given with 80\u{a0}% confidence, 80\u{a0}% should be right. As exported, confidence is off by "
+            (percent(after.ece)) " on average (as trained, by " (percent(before.ece))
+            "); probabilities that are exactly right would seem off by " (percent(after.chance)) " on so many pictures. "
+            "Logits are divided by the temperature " (value(f64::from(*temperature)))
+            ", fitted on the " (split_name(*fitted_on)) " split"
+            @if *temperature > 1.02 { ": as trained, the model was too sure of itself." }
+            @else if *temperature < 0.98 { ": as trained, the model was too modest." }
+            @else { "." }
+            " The mean cross-entropy is " (value(after.cross_entropy)) " (as trained, " (value(before.cross_entropy)) ")."
         }
         p.hint { "A bar should end at its line. The paler it is, the fewer pictures it is made of." }
-        div.charts { @for (name, reliability) in panels {
-            @if let Some(reliability) = reliability { (reliability_chart(name, reliability)) }
-        } }
+        div.charts { (reliability_chart("as trained", before)) (reliability_chart("as exported", after)) }
+    }
+}
+
+fn split_name(split: FittedOn) -> &'static str {
+    match split {
+        FittedOn::Validation => "validation",
     }
 }
 
@@ -109,107 +110,79 @@ fn reliability_chart(name: &str, reliability: &Reliability) -> Markup {
 
 /// The section on pictures of no class.
 pub fn unknown(findings: &Findings) -> Markup {
-    let unknown = findings.record.as_ref().ok().and_then(|record| record.unknown.as_ref());
     html! {
         section #unknown {
             h2 { "Does it notice what it does not know?" }
-            @match unknown {
-                Some(unknown) => { (noticed(findings, unknown)) }
-                None => { (lacking(findings, "Rejection of unknown pictures is", "")) }
+            @match findings.evaluation.as_ref().map(|evaluation| &evaluation.unknown) {
+                Ok(Some(unknown)) => { (noticed(findings, unknown)) }
+                Ok(None) => {
+                    p.lack { "Nothing is called unknown: there are no validation pictures to fit a threshold on." }
+                }
+                Err(_) => { (lacking(findings, "Rejection of unknown pictures is", "")) }
             }
         }
     }
 }
 
-fn noticed(findings: &Findings, unknown: &Unknown) -> Markup {
+fn noticed(findings: &Findings, unknown: &UnknownResult) -> Markup {
+    let UnknownResult { chosen, threshold, kept, kept_on_test, scores, .. } = unknown;
     html! {
         p {
-            @match (&unknown.chosen, unknown.threshold) {
-                (Some(chosen), Some(threshold)) => {
-                    "A picture whose " (score_name(chosen)) " is below " (value(threshold)) " is answered \u{201c}unknown\u{201d}. "
-                }
-                _ => { "No threshold is set. " }
-            }
-            @if let Some(kept) = unknown.kept {
-                "Of the validation pictures, all of known classes, " (percent(kept)) " still get an answer"
-                @if let Some(kept) = unknown.kept_on_test { ", of the test pictures " (percent(kept)) }
-                "."
+            "A picture whose " (score_name(*chosen)) " is below " (value(f64::from(*threshold)))
+            " is answered \u{201c}unknown\u{201d}. "
+            @if let Some(kept) = kept {
+                "Of the validation pictures, all of known classes, " (percent(f64::from(*kept)))
+                " still get an answer, of the test pictures " (percent(*kept_on_test)) "."
             }
         }
-        @if unknown.scores.is_empty() {
+        @if scores.is_empty() {
             p.lack { "How well strangers are told apart was not measured: that takes runs that left classes out. "
                 code { (command("unknown", findings.run)) } " makes them." }
         } @else {
-            (scores(unknown))
+            (compared(unknown))
         }
     }
 }
 
-fn scores(unknown: &Unknown) -> Markup {
-    let left_out = listed_or_counted(&unknown.classes_left_out);
-    let has_rejected = unknown.scores.iter().any(|score| score.rejected.is_some());
+fn compared(unknown: &UnknownResult) -> Markup {
     html! {
         p.hint {
-            "Measured with classes left out of training"
-            @if let Some(left_out) = left_out { " (" (left_out) ")" }
-            @if let Some(runs) = unknown.runs.as_u64() { ", in " (count(runs as usize, "run", "runs")) }
+            "Measured with classes left out of training (" (count(unknown.classes_left_out, "class", "classes"))
+            " a run), in " (count(unknown.runs, "run", "runs"))
             ". AUROC is the chance that a known picture scores above a stranger: 0.5 is guessing, 1 perfect."
         }
         table.narrow {
             thead { tr { th scope="col" { "score" } th.number scope="col" { "AUROC" }
-                @if has_rejected { th.number scope="col" { "strangers noticed" } } } }
-            tbody { @for score in &unknown.scores { (score_row(unknown, score, has_rejected)) } }
+                th.number scope="col" { "strangers noticed" } } }
+            tbody { @for ScoreResult { score, auroc, rejected } in &unknown.scores { tr {
+                th scope="row" {
+                    (score_name(*score))
+                    @if unknown.chosen == *score { " " span.chosen { "in use" } }
+                }
+                td.number { (format!("{auroc:.3}")) } td.number { (percent(*rejected)) }
+            } } }
         }
     }
 }
 
-fn score_row(unknown: &Unknown, score: &Score, has_rejected: bool) -> Markup {
-    html! {
-        tr {
-            th scope="row" {
-                (score_name(&score.name))
-                @if unknown.chosen.as_ref() == Some(&score.name) { " " span.chosen { "in use" } }
-            }
-            td.number { @if let Some(auroc) = score.auroc { (format!("{auroc:.3}")) } @else { "\u{2013}" } }
-            @if has_rejected {
-                td.number { @if let Some(rejected) = score.rejected { (percent(rejected)) } @else { "\u{2013}" } }
-            }
-        }
-    }
-}
-
-fn score_name(score: &str) -> &str {
+fn score_name(score: Score) -> &'static str {
     match score {
-        "energy" => "energy of the logits",
-        "probability" => "highest probability",
-        "agreement" => "agreement of head and maps",
-        other => other,
+        Score::Energy => "energy of the logits",
+        Score::Probability => "highest probability",
+        Score::Agreement => "agreement of head and maps",
     }
-}
-
-/// Names, or how many.
-fn listed_or_counted(value: &Value) -> Option<String> {
-    if let Some(names) = value.as_array() {
-        let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
-        return (!names.is_empty()).then(|| listed(&names, 8));
-    }
-    let number = value.as_u64().filter(|&number| number > 0)?;
-    Some(format!("{} a run", count(number as usize, "class", "classes")))
 }
 
 /// Where the answer of the head and that of the maps differ, in a sentence.
-pub fn agreement(record: &Record) -> Option<Markup> {
-    let evidence = record.evidence.as_ref()?;
-    let disagreements = evidence.get("disagreements")?.as_u64()?;
-    let number = |name: &str| evidence.get(name).and_then(Value::as_f64);
-    Some(html! {
+pub fn agreement(answers: &HeadAndMaps) -> Markup {
+    html! {
         p {
-            "On " (count(disagreements as usize, "test picture", "test pictures"))
-            @if let Some(share) = number("share") { " (" (percent(share)) ")" }
-            " the maps alone would have answered otherwise than the head."
-            @if let (Some(apart), Some(alike)) = (number("accuracy_where_different"), number("accuracy_where_alike")) {
+            "On " (count(answers.disagreements, "test picture", "test pictures")) " (" (percent(answers.share))
+            ") the maps alone would have answered otherwise than the head."
+            @if let (Some(apart), Some(alike)) = (answers.accuracy_where_different, answers.accuracy_where_alike) {
                 " There the head is right on " (percent(apart)) ", elsewhere on " (percent(alike)) "."
             }
+            " The maps alone are right on " (percent(answers.top1_of_maps)) "."
         }
-    })
+    }
 }

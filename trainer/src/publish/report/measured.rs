@@ -1,7 +1,7 @@
 //! Right and wrong answers: of the test split where `eval` has measured it, else of the validation split.
 
-use super::record::Record;
 use super::survey::Outcome;
+use crate::run::records::Evaluation;
 
 /// Pairs that are told apart; a class seldom mistaken is in none.
 const PAIRS: usize = 50;
@@ -33,12 +33,12 @@ pub struct ClassFigures {
     /// Of them answered rightly.
     pub right: usize,
     /// Pictures that were given its label.
-    pub answered: Option<usize>,
+    pub answered: usize,
 }
 
 /// Pictures of one class taken for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Confusion {
+pub struct Mistakes {
     /// What they show.
     pub class: usize,
     /// What was answered.
@@ -63,41 +63,24 @@ pub struct Measured {
     /// One a class.
     pub classes: Vec<ClassFigures>,
     /// Rows: what a picture shows; columns: what was answered.
-    pub matrix: Option<Vec<Vec<usize>>>,
-    /// The most frequent first; all of them if there is a matrix.
-    pub confusions: Vec<Confusion>,
+    pub matrix: Vec<Vec<usize>>,
+    /// All wrong answers, the most frequent first.
+    pub mistakes: Vec<Mistakes>,
 }
 
 impl Measured {
-    /// From the record of `eval`; parts of it that do not fit the labels are left out.
-    pub fn of_record(record: &Record, labels: &[String]) -> Measured {
-        let class_of = |label: &str| labels.iter().position(|known| known == label);
-        let matrix = record.matrix.clone().filter(|rows| is_square(rows, labels.len()));
-        let mut classes = match &matrix {
-            Some(matrix) => class_figures(matrix),
-            None => vec![ClassFigures::default(); labels.len()],
-        };
-        for class in record.classes.iter().flatten() {
-            if let (Some(index), None) = (class_of(&class.label), &matrix) {
-                let (pictures, right) = (class.pictures, class.right.min(class.pictures));
-                classes[index] = ClassFigures { pictures, right, answered: class.answered };
-            }
-        }
-        let listed = record.confusions.iter().flatten().filter_map(|confusion| {
-            let (class, answer) = (class_of(&confusion.label)?, class_of(&confusion.answer)?);
-            (class != answer).then_some(Confusion { class, answer, pictures: confusion.pictures })
-        });
-        let confusions = matrix.as_deref().map_or_else(|| listed.collect(), confusions);
-        let summed: usize = classes.iter().map(|class| class.pictures).sum();
+    /// From the evaluation of the test split.
+    pub fn of_evaluation(evaluation: &Evaluation) -> Measured {
+        let matrix = evaluation.confusion_matrix.clone();
         Measured {
             split: Split::Test,
-            pictures: record.pictures.unwrap_or(summed),
-            top1: record.top1,
-            top5: record.top5,
-            cross_entropy: record.cross_entropy,
-            classes,
+            pictures: evaluation.pictures,
+            top1: Some(evaluation.top1),
+            top5: Some(evaluation.top5),
+            cross_entropy: Some(evaluation.cross_entropy),
+            classes: class_figures(&matrix),
+            mistakes: mistakes(&matrix),
             matrix,
-            confusions,
         }
     }
 
@@ -120,8 +103,8 @@ impl Measured {
             top5: mean(in_top5 as f64),
             cross_entropy: mean(cross_entropy),
             classes: class_figures(&matrix),
-            confusions: confusions(&matrix),
-            matrix: Some(matrix),
+            mistakes: mistakes(&matrix),
+            matrix,
         }
     }
 
@@ -135,7 +118,7 @@ impl Measured {
     /// classes, pictures of the first taken for the second, and of the second taken for the first.
     pub fn pairs(&self) -> Vec<([usize; 2], [usize; 2])> {
         let mut pairs: Vec<([usize; 2], [usize; 2])> = Vec::new();
-        for &Confusion { class, answer, pictures } in &self.confusions {
+        for &Mistakes { class, answer, pictures } in &self.mistakes {
             if let Some((_, taken)) = pairs.iter_mut().find(|(classes, _)| *classes == [answer, class]) {
                 taken[1] = pictures;
             } else if pairs.len() < PAIRS {
@@ -147,69 +130,49 @@ impl Measured {
     }
 }
 
-fn is_square(rows: &[Vec<usize>], side: usize) -> bool {
-    rows.len() == side && rows.iter().all(|row| row.len() == side)
-}
-
 fn class_figures(matrix: &[Vec<usize>]) -> Vec<ClassFigures> {
     let figures = |(class, row): (usize, &Vec<usize>)| ClassFigures {
         pictures: row.iter().sum(),
         right: row[class],
-        answered: Some(matrix.iter().map(|row| row[class]).sum()),
+        answered: matrix.iter().map(|row| row[class]).sum(),
     };
     matrix.iter().enumerate().map(figures).collect()
 }
 
-fn confusions(matrix: &[Vec<usize>]) -> Vec<Confusion> {
+fn mistakes(matrix: &[Vec<usize>]) -> Vec<Mistakes> {
     let mut found = Vec::new();
     for (class, row) in matrix.iter().enumerate() {
         let wrong = row.iter().enumerate().filter(|&(answer, &pictures)| answer != class && pictures > 0);
-        found.extend(wrong.map(|(answer, &pictures)| Confusion { class, answer, pictures }));
+        found.extend(wrong.map(|(answer, &pictures)| Mistakes { class, answer, pictures }));
     }
-    found.sort_by_key(|confusion| std::cmp::Reverse(confusion.pictures));
+    found.sort_by_key(|mistakes| std::cmp::Reverse(mistakes.pictures));
     found
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{ClassRecord, ConfusionRecord};
     use super::*;
 
-    fn labels() -> Vec<String> {
-        ["a", "b", "c"].map(String::from).to_vec()
-    }
-
     #[test]
-    fn a_matrix_gives_classes_confusions_and_pairs() {
-        let record = Record {
-            matrix: Some(vec![vec![3, 2, 0], vec![1, 4, 0], vec![0, 1, 5]]),
-            top1: Some(0.75),
-            ..Record::default()
+    fn a_matrix_gives_classes_mistakes_and_pairs() {
+        let outcome = |class, answer| Outcome {
+            path: "x".into(),
+            class,
+            answer,
+            is_in_top5: true,
+            probability: 0.5,
+            is_validation: true,
         };
-        let measured = Measured::of_record(&record, &labels());
+        let matrix = [[3, 2, 0], [1, 4, 0], [0, 1, 5]];
+        let of_row = |(class, row): (usize, [usize; 3])| {
+            row.into_iter().enumerate().flat_map(move |(answer, count)| vec![outcome(class, answer); count])
+        };
+        let outcomes: Vec<Outcome> = matrix.into_iter().enumerate().flat_map(of_row).collect();
+        let measured = Measured::of_validation(&outcomes, 3);
+        assert_eq!(measured.matrix, matrix);
         assert_eq!(measured.pictures, 16);
         assert_eq!(measured.wrong(), 4);
-        assert_eq!(measured.classes[1], ClassFigures { pictures: 5, right: 4, answered: Some(7) });
+        assert_eq!(measured.classes[1], ClassFigures { pictures: 5, right: 4, answered: 7 });
         assert_eq!(measured.pairs(), [([0, 1], [2, 1]), ([2, 1], [1, 0])]);
-    }
-
-    #[test]
-    fn an_older_record_without_matrix_still_gives_classes_and_pairs() {
-        let class = ClassRecord { label: "b".into(), pictures: 9, right: 6, answered: None };
-        let confusion = |label: &str, answer: &str| ConfusionRecord {
-            label: label.into(),
-            answer: answer.into(),
-            pictures: 3,
-        };
-        let record = Record {
-            matrix: Some(vec![vec![1]]),
-            classes: Some(vec![class]),
-            confusions: Some(vec![confusion("b", "c"), confusion("b", "no such class")]),
-            ..Record::default()
-        };
-        let measured = Measured::of_record(&record, &labels());
-        assert!(measured.matrix.is_none(), "of another size than the labels");
-        assert_eq!(measured.classes[1], ClassFigures { pictures: 9, right: 6, answered: None });
-        assert_eq!(measured.confusions, [Confusion { class: 1, answer: 2, pictures: 3 }]);
     }
 }

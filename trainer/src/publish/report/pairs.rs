@@ -6,8 +6,9 @@ use indicatif::ProgressBar;
 use super::ReportError;
 use super::album::{picture, whole};
 use super::measured::{Measured, Split};
-use super::survey::{Eyes, Look, Outcome, Survey};
+use super::survey::{Eyes, Outcome, Survey};
 use crate::data::dataset::{Dataset, Sample};
+use crate::measure::answers::Look;
 use crate::run::folder::Trained;
 
 /// Pairs that are shown.

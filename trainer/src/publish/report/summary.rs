@@ -39,9 +39,9 @@ pub fn section(findings: &Findings) -> Markup {
 /// The interval of the share of right answers, 95 %.
 pub fn top1_interval(findings: &Findings) -> Option<[f64; 2]> {
     let measured = &findings.measured;
-    let recorded = findings.record.as_ref().ok().and_then(|record| record.top1_interval);
+    let evaluated = findings.evaluation.as_ref().ok().map(|evaluation| evaluation.top1_interval);
     let right = measured.pictures - measured.wrong().min(measured.pictures);
-    recorded.or_else(|| (measured.pictures > 0).then(|| wilson(right, measured.pictures)))
+    evaluated.or_else(|| (measured.pictures > 0).then(|| wilson(right, measured.pictures)))
 }
 
 fn score(findings: &Findings) -> Markup {

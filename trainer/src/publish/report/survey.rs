@@ -2,16 +2,14 @@
 
 use std::path::PathBuf;
 
-use fieldmark::cues::{PartCue, part_cues};
+use fieldmark::cues::PartCue;
 use fieldmark::head::{Head, softmax, top_k};
 use indicatif::ProgressBar;
-use ndarray::{Array2, Array3};
+use ndarray::Array2;
 
 use super::ReportError;
 use crate::data::dataset::Sample;
-use crate::data::picture::{Seen, seen, stacked};
-use crate::measure::answers::{BATCH, maps_of_each};
-use crate::net::layer::Mode;
+use crate::measure::answers::{Look, batches};
 use crate::run::folder::Trained;
 
 /// Training pictures of a class that are looked at, evenly chosen: enough to show what a channel looks for.
@@ -24,18 +22,6 @@ pub const SIGHTS: usize = 4;
 pub struct Eyes<'a> {
     trained: &'a Trained,
     head: Head,
-}
-
-/// What the network makes of one picture.
-pub struct Look<'a> {
-    /// The picture.
-    pub sample: &'a Sample,
-    /// As the network gets it.
-    pub seen: &'a Seen,
-    /// `c`.
-    pub logits: Vec<f32>,
-    /// `N x H x W`.
-    pub maps: Array3<f32>,
 }
 
 /// The answer to one picture.
@@ -110,28 +96,17 @@ impl<'a> Eyes<'a> {
         mut each: impl FnMut(&Look),
     ) -> Result<(), ReportError> {
         let Trained { network, progress, .. } = self.trained;
-        let to = progress.config.input();
-        for samples in samples.chunks(BATCH) {
-            let pictures = seen(samples, to)?;
-            let images = stacked(&pictures)?.to_device(&network.device())?;
-            let output = network.forward(&images, &mut Mode::Eval)?;
-            let logits = output.logits.to_vec2::<f32>()?;
-            let maps = maps_of_each(&output.maps)?;
-            for ((logits, maps), (sample, seen)) in
-                logits.into_iter().zip(maps).zip(samples.iter().zip(&pictures))
-            {
-                each(&Look { sample, seen, logits, maps });
-            }
-            bar.inc(samples.len() as u64);
+        for batch in batches(network, samples, progress.config.input()) {
+            let looks = batch?.looks;
+            looks.iter().for_each(&mut each);
+            bar.inc(looks.len() as u64);
         }
         Ok(())
     }
 
     /// The part cues of `class`, strongest share first, as the board finds them.
     pub fn cues(&self, look: &Look, class: usize) -> Vec<PartCue> {
-        let side = look.seen.frame.width();
-        let layout = &self.trained.network.layout;
-        part_cues(look.maps.view(), layout, &self.head, class, &look.seen.view, side)
+        look.cues(&self.trained.network.layout, &self.head, class)
     }
 
     /// Looks at the whole validation split and at some training pictures of each class.

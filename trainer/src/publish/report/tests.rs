@@ -1,15 +1,24 @@
 use std::fs;
+use std::path::PathBuf;
 
+use fieldmark::unknown::Score;
 use image::{Rgb, RgbImage};
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::data::dataset;
+use crate::data::dataset::{self, Annotation, FieldMarks, PartPoint};
+use crate::measure::eval::evaluate;
+use crate::measure::faithfulness::faithfulness;
 use crate::net::network;
 use crate::run::checkpoint::Progress;
 use crate::run::config::Config;
 use crate::run::metrics::{Best, EpochSums};
+use crate::run::records::{
+    Background, Bin, Calibration, ClassResult, Comparison, Confusion, CueRates, EVAL, Faithfulness,
+    HeadAndMaps, Rates, Reliability, ScoreResult, Stability, UnknownResult,
+};
+use words::{breakable, interval, percent, value};
 
 const SIDE: u32 = 32;
 
@@ -89,6 +98,11 @@ impl Made {
         self.folder.path().join("run")
     }
 
+    /// Writes `eval.json`.
+    fn record(&self, evaluation: &Evaluation) {
+        fs::write(self.run().join(EVAL), serde_json::to_string_pretty(evaluation).unwrap()).unwrap();
+    }
+
     fn report(&self) -> String {
         report(&self.trained, &self.run(), false, &ProgressBar::hidden()).unwrap()
     }
@@ -161,18 +175,23 @@ fn a_run_that_was_not_measured_is_shown_by_its_validation_split_and_says_what_to
 #[test]
 fn what_eval_found_is_shown() {
     let made = made(&labels(["a", "b", "c"]), 8, 0.3);
-    let bins = json!([{ "low": 0.9, "high": 1.0, "pictures": 3, "confidence": 0.95, "accuracy": 0.75 },
-        { "low": 0.0, "high": 0.1, "pictures": 0, "confidence": null, "accuracy": null }]);
-    let eval = json!({
-        "schema": 1, "weights": "w".repeat(64), "pictures": 6, "top1": 0.5, "top1_interval": [0.187, 0.812],
-        "top5": 1.0, "cross_entropy": 0.9, "confusion_matrix": [[1, 1, 0], [0, 2, 0], [2, 0, 0]],
-        "calibration": { "temperature": 1.7, "fitted_on": "validation", "before": { "ece": 0.123, "bins": bins },
-            "after": { "ece": 0.017, "bins": bins } },
-        "unknown": { "classes_left_out": 1, "runs": 3, "chosen": "energy", "threshold": 2.5, "kept": 0.95,
-            "scores": [{ "score": "energy", "auroc": 0.876 }, { "score": "agreement", "auroc": 0.54 }] },
-        "evidence": { "disagreements": 2, "share": 0.333 },
-    });
-    fs::write(made.run().join("eval.json"), eval.to_string()).unwrap();
+    let mut evaluation = evaluate(&made.trained, None).unwrap();
+    let bins = vec![
+        Bin { low: 0.9, high: 1.0, pictures: 3, confidence: Some(0.95), accuracy: Some(0.75) },
+        Bin { low: 0.0, high: 0.1, pictures: 0, confidence: None, accuracy: None },
+    ];
+    evaluation.confusion_matrix = vec![vec![1, 1, 0], vec![0, 2, 0], vec![2, 0, 0]];
+    (evaluation.pictures, evaluation.top1, evaluation.top1_interval) = (6, 0.5, [0.187, 0.812]);
+    evaluation.calibration.temperature = 1.7;
+    (evaluation.calibration.before.ece, evaluation.calibration.after.ece) = (0.123, 0.017);
+    (evaluation.calibration.before.bins, evaluation.calibration.after.bins) = (bins.clone(), bins);
+    let unknown = evaluation.unknown.as_mut().unwrap();
+    (unknown.classes_left_out, unknown.runs, unknown.chosen) = (1, 3, Score::Energy);
+    unknown.scores = vec![
+        ScoreResult { score: Score::Energy, auroc: 0.876, rejected: 0.5 },
+        ScoreResult { score: Score::Agreement, auroc: 0.54, rejected: 0.25 },
+    ];
+    made.record(&evaluation);
     let html = made.report();
     for shown in [
         "50.0<span",
@@ -183,6 +202,8 @@ fn what_eval_found_is_shown() {
         "12.3\u{a0}%",
         "0.876",
         "in use",
+        "1\u{a0}class a run",
+        "3\u{a0}runs",
         "Look at what the data's lint found (",
         "2\u{a0}test pictures",
         "Look at the marks of c and a: 2 of 3\u{a0}mistakes lie between the two",
@@ -197,9 +218,201 @@ fn what_eval_found_is_shown() {
 #[test]
 fn what_eval_found_of_other_weights_is_not_shown() {
     let made = made(&labels(["a", "b"]), 8, 0.3);
-    fs::write(made.run().join("eval.json"), r#"{"weights": "other", "top1": 0.123}"#).unwrap();
+    let mut evaluation = evaluate(&made.trained, None).unwrap();
+    (evaluation.weights, evaluation.top1) = ("other".into(), 0.123);
+    made.record(&evaluation);
     let html = made.report();
     assert!(!html.contains("12.3<span") && html.contains("eval.json is of other weights"));
+}
+
+#[test]
+fn an_eval_json_of_another_version_is_said_with_the_command_that_makes_it_anew() {
+    let made = made(&labels(["a", "b"]), 8, 0.3);
+    let command = format!("<code>fieldmark-trainer eval {}</code>", words::typed(&made.run()));
+    let mut evaluation = evaluate(&made.trained, None).unwrap();
+    let json = serde_json::to_string(&evaluation).unwrap();
+    fs::write(made.run().join(EVAL), json.replace("\"top1\"", "\"first\"")).unwrap();
+    evaluation.confusion_matrix[0].push(0);
+    for reason in ["missing field `top1`", "it does not have the 2 classes of the run"] {
+        let html = made.report();
+        let calibration = section(&html, "calibration");
+        assert!(calibration.contains("eval.json is not of this version of the program"), "{calibration}");
+        assert!(calibration.contains(reason) && calibration.contains(&command), "{calibration}");
+        let summary = section(&html, "summary");
+        assert!(summary.contains("anew: eval.json is not of this version") && summary.contains(&command));
+        assert!(summary.contains("by which the best epoch was chosen"), "{summary}");
+        made.record(&evaluation);
+    }
+}
+
+/// The section with this id.
+fn section<'a>(html: &'a str, id: &str) -> &'a str {
+    let start = html.find(&format!("<section id=\"{id}\">")).unwrap();
+    let length = html[start..].find("</section>").unwrap();
+    &html[start..start + length]
+}
+
+#[track_caller]
+fn shows(section: &str, figures: &[String]) {
+    for figure in figures {
+        assert!(section.contains(figure.as_str()), "{figure} is not in {section}");
+    }
+}
+
+/// A run of three pairs of look-alikes, whose marks are known.
+fn annotated() -> Made {
+    let mut made = made(&labels(["a", "b", "c", "d", "e", "f"]), 10, 0.3);
+    let part = PartPoint { part: 0, x: 12.0, y: 10.0, radius: Some(4.0) };
+    let dataset = &mut made.trained.dataset;
+    for sample in &mut dataset.test {
+        sample.marks = Some(Annotation { bounds: Some([2.0, 2.0, 20.0, 18.0]), parts: vec![part.clone()] });
+    }
+    let pair = |classes| FieldMarks { classes, parts: vec![0] };
+    dataset.field_marks = [[0, 1], [2, 3], [4, 5]].map(pair).to_vec();
+    made
+}
+
+fn compared() -> Comparison {
+    let scores =
+        [(Score::Energy, 0.8125, 0.3), (Score::Probability, 0.9375, 0.6), (Score::Agreement, 0.5625, 0.1)];
+    let result = |(score, auroc, rejected)| ScoreResult { score, auroc, rejected };
+    Comparison {
+        schema: 1,
+        classes_left_out: 2,
+        runs: 3,
+        scores: scores.map(result).to_vec(),
+        chosen: Score::Probability,
+        threshold: None,
+        kept: None,
+        weights: String::new(),
+        parts: Vec::new(),
+    }
+}
+
+#[test]
+fn every_figure_of_an_evaluation_is_in_its_section_of_the_report() {
+    let made = annotated();
+    let mut evaluation = evaluate(&made.trained, Some(&compared())).unwrap();
+    evaluation.faithfulness = Some(faithfulness(&made.trained, 100, &ProgressBar::hidden()).unwrap());
+    made.record(&evaluation);
+    let html = made.report();
+    // By name: a new field has to be looked for too.
+    let Evaluation {
+        schema: _,
+        weights: _,
+        epoch: _,
+        pictures,
+        top1,
+        top1_interval,
+        top5,
+        cross_entropy,
+        coverage,
+        classes,
+        confusion_matrix,
+        confusions,
+        calibration,
+        unknown,
+        evidence,
+        cues,
+        faithfulness,
+        example: _,
+    } = &evaluation;
+    let first = format!("{:.1}<span", 100.0 * top1);
+    shows(
+        section(&html, "summary"),
+        &[first, interval(*top1_interval), percent(*top5), count(*pictures, "test picture", "test pictures")],
+    );
+    shows(section(&html, "gallery"), &[format!("h/xi is {}", value(*coverage))]);
+    shows_classes(&html, classes, confusion_matrix, confusions);
+    shows_knowledge(&html, *cross_entropy, calibration, unknown.as_ref().unwrap());
+    shows_evidence(&html, evidence, cues.as_ref().unwrap(), faithfulness.as_ref().unwrap());
+}
+
+fn shows_classes(html: &str, classes: &[ClassResult], matrix: &[Vec<usize>], confusions: &[Confusion]) {
+    let table = section(html, "classes");
+    for (number, class) in classes.iter().enumerate() {
+        let ClassResult { label, pictures, right: _, answered: _, precision, recall, recall_interval } =
+            class;
+        let row = table.split("<tr>").find(|row| row.contains(&format!("#class-{}\"", number + 1))).unwrap();
+        let mut figures = vec![breakable(label).into_string(), format!(">{pictures}</td>")];
+        figures.extend([precision, recall].into_iter().flatten().map(|share| percent(*share)));
+        figures.extend(recall_interval.map(interval));
+        shows(row, &figures);
+    }
+    let mistakes = section(html, "confusion");
+    assert!(!confusions.is_empty());
+    for Confusion { label, answer, pictures } in confusions {
+        let [label, answer] = [label, answer].map(|label| breakable(label).into_string());
+        let row = format!("<td>{label}</td><td>{answer}</td><td class=\"number\">{pictures}</td>");
+        shows(mistakes, &[row]);
+    }
+    for count in matrix.iter().flatten().filter(|count| **count > 0) {
+        shows(mistakes, &[format!("%\">{count}</td>")]);
+    }
+}
+
+fn shows_knowledge(html: &str, cross_entropy: f64, calibration: &Calibration, unknown: &UnknownResult) {
+    let Calibration { temperature, fitted_on: _, before, after } = calibration;
+    let mut figures = vec![value(f64::from(*temperature)), value(cross_entropy), percent(after.chance)];
+    for Reliability { ece, chance: _, cross_entropy, bins } in [before, after] {
+        figures.extend([percent(*ece), value(*cross_entropy)]);
+        let filled = bins.iter().filter(|bin| bin.pictures > 0);
+        figures.extend(filled.map(|bin| {
+            let pictures = count(bin.pictures, "picture", "pictures");
+            format!("{pictures}, {} right", percent(bin.accuracy.unwrap()))
+        }));
+    }
+    shows(section(html, "calibration"), &figures);
+    let UnknownResult { classes_left_out, runs, scores, chosen: _, threshold, kept, kept_on_test } = unknown;
+    let mut figures = vec![
+        count(*classes_left_out, "class", "classes"),
+        count(*runs, "run", "runs"),
+        value(f64::from(*threshold)),
+        percent(f64::from(kept.unwrap())),
+        percent(*kept_on_test),
+    ];
+    for ScoreResult { score: _, auroc, rejected } in scores {
+        figures.extend([format!("{auroc:.3}"), percent(*rejected)]);
+    }
+    shows(section(html, "unknown"), &figures);
+}
+
+fn shows_evidence(html: &str, answers: &HeadAndMaps, cues: &CueRates, faithfulness: &Faithfulness) {
+    let section = section(html, "evidence");
+    let HeadAndMaps { disagreements, share, accuracy_where_different, accuracy_where_alike, top1_of_maps } =
+        answers;
+    let mut figures = vec![
+        count(*disagreements, "test picture", "test pictures"),
+        percent(*share),
+        format!("right on {}", percent(*top1_of_maps)),
+    ];
+    if let (Some(apart), Some(alike)) = (accuracy_where_different, accuracy_where_alike) {
+        figures.extend([percent(*apart), percent(*alike)]);
+    }
+    let Faithfulness { pictures, right, pointing, coverings, background, stability } = faithfulness;
+    figures.push(format!("{right} right answers among {pictures}"));
+    let CueRates { one_mark, marks, parts, object } = pointing.unwrap();
+    assert_eq!(object.unwrap().strongest_cue, cues.object.unwrap().strongest_cue);
+    for rates in [one_mark, marks, parts, object] {
+        let Rates { pictures, strongest_cue, any_cue, grad_cam, random_point, centre } = rates.unwrap();
+        figures.extend([strongest_cue, any_cue, grad_cam.unwrap(), random_point, centre].map(percent));
+        figures.push(format!(">{pictures}</td>"));
+    }
+    let coverings = coverings.as_ref().unwrap();
+    for curves in [&coverings.deletion, &coverings.insertion] {
+        figures.extend(curves.each().map(|curve| format!(">{:.3}</td>", curve.area_under)));
+    }
+    for square in &coverings.squares {
+        figures.push(format!("A square of {}", percent(square.area)));
+        figures.extend(square.drop.each().map(|drop| value(drop.logit)));
+    }
+    let Stability { mirrored, shifted } = stability.as_ref().unwrap();
+    for moved in [mirrored, shifted] {
+        figures.extend([moved.same_answer, moved.cue.near, moved.grad_cam.near].map(percent));
+    }
+    let Background { evidence, picture, .. } = background.as_ref().unwrap();
+    figures.extend([percent(*evidence), percent(*picture)]);
+    shows(section, &figures);
 }
 
 #[test]

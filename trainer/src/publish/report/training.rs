@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::Findings;
 use super::chart::{Curves, Line, curves};
 use super::words::{count, percent, value};
-use crate::run::metrics::EpochMetrics;
+use crate::run::records::EpochMetrics;
 
 /// The section.
 pub fn section(findings: &Findings) -> Markup {

@@ -1,7 +1,8 @@
 //! What a model knows, and whether it knows what it does not.
 
-use fieldmark_trainer::measure::eval::{ClassResult, Evaluation, Evidence, Unknown};
-use fieldmark_trainer::measure::unknown::{Comparison, Measured};
+use fieldmark_trainer::run::records::{
+    ClassResult, Comparison, Evaluation, HeadAndMaps, ScoreResult, UnknownResult,
+};
 
 use super::result;
 
@@ -39,15 +40,15 @@ pub fn knowledge(evaluation: &Evaluation) {
         100.0 * calibration.before.ece,
         calibration.temperature
     ));
-    evidence(&evaluation.evidence, evaluation.pictures);
+    head_and_maps(&evaluation.evidence, evaluation.pictures);
     match &evaluation.unknown {
         Some(unknown) => strangers(unknown),
         None => result("nothing is called unknown: there are no validation pictures to fit a threshold on"),
     }
 }
 
-fn evidence(evidence: &Evidence, pictures: usize) {
-    let Evidence { disagreements, accuracy_where_different, accuracy_where_alike, .. } = evidence;
+fn head_and_maps(answers: &HeadAndMaps, pictures: usize) {
+    let HeadAndMaps { disagreements, accuracy_where_different, accuracy_where_alike, .. } = answers;
     let right = |share: &Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
     result(&format!(
         "head and maps disagree on {disagreements} of {pictures} pictures: accuracy {} there, {} elsewhere",
@@ -56,8 +57,8 @@ fn evidence(evidence: &Evidence, pictures: usize) {
     ));
 }
 
-fn strangers(unknown: &Unknown) {
-    let Unknown { chosen, threshold, kept, kept_on_test, runs, classes_left_out, .. } = unknown;
+fn strangers(unknown: &UnknownResult) {
+    let UnknownResult { chosen, threshold, kept, kept_on_test, runs, classes_left_out, .. } = unknown;
     result(&format!(
         "unknown below {chosen} {threshold:.3}, which {:.1} % of the validation and {:.1} % of the test pictures reach",
         100.0 * kept.unwrap_or(1.0),
@@ -77,7 +78,7 @@ pub fn comparison(comparison: &Comparison) {
     let Comparison { runs, classes_left_out, scores, chosen, .. } = comparison;
     result(&format!("{}, whose pictures are then unknown:", trainings(*runs, *classes_left_out)));
     result("  score        AUROC  called unknown, at a threshold that keeps 95 % of the known");
-    for Measured { score, auroc, rejected } in scores {
+    for ScoreResult { score, auroc, rejected } in scores {
         result(&format!("  {:<11}  {auroc:.3}  {:>5.1} %", score.name(), 100.0 * rejected));
     }
     result(&format!("{chosen} separates them best; `export` stores it in the model"));
@@ -89,7 +90,7 @@ fn trainings(runs: usize, classes: usize) -> String {
     format!("{runs} {trainings} without {classes} {without} each")
 }
 
-fn aurocs(scores: &[Measured]) -> String {
-    let words = scores.iter().map(|Measured { score, auroc, .. }| format!("AUROC of {score} {auroc:.3}"));
+fn aurocs(scores: &[ScoreResult]) -> String {
+    let words = scores.iter().map(|ScoreResult { score, auroc, .. }| format!("AUROC of {score} {auroc:.3}"));
     words.collect::<Vec<_>>().join(", ")
 }
