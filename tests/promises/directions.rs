@@ -198,7 +198,7 @@ fn circle(uses: &Uses) -> Option<String> {
         if done.is_empty() {
             break;
         }
-        done.iter().for_each(|module| drop(left.remove(module)));
+        left.retain(|module, _| !done.contains(module));
     }
     let mut way = vec![left.keys().next()?];
     loop {

@@ -9,7 +9,7 @@
 //! the mutual-channel loss alone: `L_dis` falls as the channels learn their class, and the coverage (h / xi) rises from about
 //! 1/3, where the channels of a class look at the same cell, towards 1, where each looks at a part of its own.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use fieldmark::layout::Layout;
 use fieldmark_trainer::net::mc_loss::{Factors, Keep, McLoss, cwa_mask, mc_loss};
@@ -35,6 +35,9 @@ fn main() -> Result<()> {
 }
 
 /// The loss of every step.
+///
+/// # Errors
+/// candle's.
 pub fn train(steps: u64) -> Result<Vec<McLoss>> {
     let layout = Layout::uniform(CLASSES, XI)?;
     let mut rng = stream(Stream::Trial { number: 0 });
@@ -52,7 +55,7 @@ pub fn train(steps: u64) -> Result<Vec<McLoss>> {
         let mask = cwa_mask(&layout, Keep::Half, DType::F64, &mut rng)?;
         let loss = mc_loss(&maps, &labels, &layout, &mask, Factors { mu: 1.0, lambda: 0.6 })?;
         let gradients = loss.total.backward()?;
-        let gradient = gradients.get(&weight).expect("the weight is on the graph");
+        let gradient = gradients.get(&weight).context("the weight is not on the graph")?;
         weight.set(&(weight.as_tensor() - (gradient * RATE)?)?)?;
         losses.push(loss);
     }

@@ -25,17 +25,17 @@ pub fn remedy(error: &anyhow::Error) -> String {
 fn options(cause: &(dyn Error + 'static)) -> Vec<String> {
     if let Some(error) = cause.downcast_ref::<ConfigError>() {
         option(error.what).map(|name| format!("--{name}")).into_iter().collect()
-    } else if let Some(error) = cause.downcast_ref() {
+    } else if let Some(error) = cause.downcast_ref::<TrainError>() {
         of_training(error)
-    } else if let Some(error) = cause.downcast_ref() {
+    } else if let Some(error) = cause.downcast_ref::<RunError>() {
         of_run(error)
-    } else if let Some(error) = cause.downcast_ref() {
+    } else if let Some(error) = cause.downcast_ref::<CheckpointError>() {
         of_checkpoint(error)
-    } else if let Some(error) = cause.downcast_ref() {
+    } else if let Some(error) = cause.downcast_ref::<WeightsError>() {
         of_weights(error)
-    } else if let Some(error) = cause.downcast_ref() {
+    } else if let Some(error) = cause.downcast_ref::<DeviceError>() {
         of_device(error)
-    } else if let Some(error) = cause.downcast_ref() {
+    } else if let Some(error) = cause.downcast_ref::<Fault>() {
         of_fault(error)
     } else if cause.is::<MemoryError>() {
         words(&["--batch", "--side"])
