@@ -1,4 +1,4 @@
-//! `cargo xtask deploy` against a real sshd on loopback, whose sessions live in a folder that stands for a board's home.
+//! `fieldmark-trainer deploy` against a real sshd on loopback, whose sessions live in a folder that stands for a board's home.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::program::{Finished, finished, program, trained, xtask};
+use crate::program::{Finished, program, run, trained};
 
 /// A board of the kind that this machine is. Its sshd ends with it.
 struct Board {
@@ -80,7 +80,7 @@ impl Board {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// `cargo xtask deploy` of the everyday program to a host of the ssh configuration.
+    /// `fieldmark-trainer deploy` of the everyday program to a host of the ssh configuration.
     fn deploy(&self, board: &str, host: &str, more: &[&str]) -> Finished {
         let mut args: Vec<OsString> = ["deploy", "--board", board, host].map(OsString::from).into();
         args.extend([self.model().into(), "--ssh-config".into(), self.path("ssh_config").into()]);
@@ -88,7 +88,7 @@ impl Board {
             args.extend(["--program".into(), program("fieldmark").get_program().to_owned()]);
         }
         args.extend(more.iter().map(OsString::from));
-        finished(xtask().args(args))
+        run("fieldmark-trainer", args)
     }
 
     /// A former version, of which nothing may be lost.
@@ -176,6 +176,17 @@ fn what_is_deployed_runs_there_under_names_with_spaces_and_replaces_what_runs() 
     assert!(out.contains("board has my programs/fieldmark, my models/my birds.onnx"), "{out}");
     board.has_nothing_else("my programs", "my models");
 
+    // The same out of an archive, as released ones are.
+    fs::create_dir(board.path("fieldmark-0")).unwrap();
+    fs::copy(program("fieldmark").get_program(), board.path("fieldmark-0/fieldmark")).unwrap();
+    let archive = board.path("fieldmark-0.tar.gz");
+    let mut tar = Command::new("tar");
+    tar.arg("-czf").arg(&archive).arg("-C").arg(board.folder.path()).arg("fieldmark-0");
+    assert!(tar.status().unwrap().success());
+    let more = ["--program", archive.to_str().unwrap()].into_iter().chain(places);
+    board.deploy("x86-64", "board", &more.collect::<Vec<_>>()).expect(0);
+    board.has_nothing_else("my programs", "my models");
+
     // A program that runs cannot be written to; it goes on with what it was started from.
     let installed = board.home("my programs/fieldmark");
     let mut running = Command::new(&installed);
@@ -247,8 +258,8 @@ fn a_version_that_fails_in_its_place_is_taken_back() {
 fn a_dry_run_starts_nothing() {
     let nobody =
         ["deploy", "--board", "x86-64", "--dry-run", "--program", "my-program", "nobody.invalid", "m.onnx"];
-    let err = finished(xtask().args(nobody)).expect(0).err();
+    let err = run("fieldmark-trainer", nobody).expect(0).err();
     let commands: Vec<_> = err.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
     let starts = commands.iter().map(|line| line.split(' ').next().unwrap());
-    assert_eq!(starts.collect::<Vec<_>>(), ["ssh", "fieldmark", "ssh", "scp", "ssh", "ssh"], "{err}");
+    assert_eq!(starts.collect::<Vec<_>>(), ["ssh", "ssh", "scp", "ssh", "ssh"], "{err}");
 }

@@ -7,6 +7,7 @@
 //! - `directions`: modules depend on each other in one direction.
 //! - `export`: every network exports to a file that the board's engine runs to the trainer's logits.
 //! - `lint`: it says what it found, exits as it says, and changes nothing.
+//! - `make`: one command goes from pictures to a model that has run, and says each step as it is typed.
 //! - `mc_loss`: the loss and its gradients are the paper's, to `PyTorch`'s last digits.
 //! - `ops`: every differentiable operation is `PyTorch`'s, forward and backward.
 //! - `report`: a report is one file of its run, and the run stays a run.
@@ -37,6 +38,7 @@ mod directions;
 mod dist;
 mod export;
 mod lint;
+mod make;
 mod mc_loss;
 mod ops;
 mod report;

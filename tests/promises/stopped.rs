@@ -174,6 +174,29 @@ fn a_run_that_is_asked_to_stop_while_it_first_reads_pictures_leaves_the_rest_unr
     expect_the_same_bits(&birds, &out);
 }
 
+#[test]
+fn a_make_that_is_asked_to_stop_in_its_training_is_finished_by_the_same_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let birds = birds(folder.path());
+    let out = folder.path().join("made");
+    let run = out.join("run");
+    killed(&birds, &run);
+    let make = || {
+        let mut make = program("fieldmark-trainer");
+        make.arg("make").arg(&birds).arg("--out").arg(&out).arg("--scratch");
+        make.args(&arguments(&birds, &run)[4..]);
+        make
+    };
+    let mut held = held(make(), &run, "metrics.jsonl");
+    held.ask("-INT");
+    let (code, text) = held.let_go();
+    assert_eq!(code, Some(130), "{text}");
+    assert!(!out.join("model.onnx").exists());
+    assert_eq!(make().output().unwrap().status.code(), Some(0));
+    assert!(out.join("model.onnx").exists());
+    expect_the_same_bits(&birds, &run);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_closed_terminal_stops_a_run_unless_it_was_started_to_outlive_it() {

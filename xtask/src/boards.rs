@@ -1,13 +1,11 @@
 //! What is built for the boards of the table in `trainer/boards`, and tested as on them.
 //!
 //! [`mod@build`] makes the program: [`library`] finds the standard library for the board, [`linker`] what links it,
-//! [`elf`] reads whether the result will start there. [`parity`]
-//! tests it under emulation.
+//! `fieldmark_programs::elf` reads whether the result will start there. [`parity`] tests it under emulation.
 
 mod answers;
 mod build;
 mod debian;
-mod elf;
 mod emulator;
 mod library;
 mod linker;
@@ -18,7 +16,6 @@ use clap::Args;
 use fieldmark_boards::{BOARDS, Board, Emulator, Libc, Variant, find};
 
 pub use build::{Profile, build, build_trainer};
-pub use elf::{glibc, starts};
 pub use emulator::processor;
 use linker::LinkerName;
 pub use parity::{Options as TestOptions, test_boards};

@@ -11,9 +11,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::process::{Act, built, run, workspace};
+use crate::process::{Act, built, output, run, workspace};
 use crate::python::{Wheel, unpacked};
-use crate::weights::{Name, cached};
+use crate::train::build;
 
 /// Where the photos are published.
 const WHEELS: [Wheel; 2] = [
@@ -35,8 +35,9 @@ pub fn check_weights() -> Result<()> {
     let workspace = workspace()?;
     let golden = workspace.root.join("tests/golden/photos.json");
     let photos = photos(&golden, &workspace.target.join("check-weights"))?;
-    let weights = cached(Name::EfficientnetLite0)?;
-    run(Command::new(built("--example", "check_weights")?).args([weights, photos, golden]))
+    let fetched = output(Command::new(build()?.trainer).args(["fetch", "efficientnet-lite0"]))?;
+    let weights = Path::new(fetched.trim_end());
+    run(Command::new(built("--example", "check_weights")?).args([weights, &photos, &golden]))
 }
 
 /// The folder of the photos that `golden` names.

@@ -26,12 +26,12 @@ const STEPS: [Step; 18] = [
     step("format", "fmt --all --check"),
     step(
         "clippy",
-        "clippy --locked --workspace --all-targets --features xtask/hub,fieldmark/cuda -- -D warnings",
+        "clippy --locked --workspace --all-targets --features fieldmark-trainer/hub,fieldmark/cuda -- -D warnings",
     ),
     step("programs", "xtask programs --install"),
     step("test", "test --workspace"),
     // Of the whole workspace: of one package cargo would resolve other features, and compile its dependencies again.
-    step("hub", "test --locked --workspace --features xtask/hub --bin xtask weights"),
+    step("hub", "test --locked --workspace --features fieldmark-trainer/hub --bin fieldmark-trainer fetch"),
     Step { environment: &[("RUSTDOCFLAGS", "-D warnings")], ..step("doc", "doc --workspace --no-deps") },
     step("systems", "xtask check-systems"),
     step("book", "xtask book --check"),

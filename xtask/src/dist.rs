@@ -15,9 +15,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use fieldmark_boards::Variant;
+use fieldmark_programs::hash::sha256;
 
 use crate::boards::{Choice, Profile, build, build_trainer};
-use crate::hash::sha256;
 use crate::process::{Act, built, output, run, workspace};
 use crates::{Crates, bill_of_materials, licences};
 use deb::Package;

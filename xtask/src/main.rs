@@ -13,9 +13,7 @@ mod check_packages;
 mod check_systems;
 mod check_weights;
 mod ci;
-mod deploy;
 mod dist;
-mod hash;
 mod measured;
 mod no_std;
 mod process;
@@ -24,7 +22,6 @@ mod python;
 mod sanitize;
 mod toolchain;
 mod train;
-mod weights;
 mod windows;
 
 use std::ffi::OsString;
@@ -44,7 +41,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train, measure, export, and run the board's program on the result; with no DATA on drawn birds
+    /// Build both programs, then make a model: `fieldmark-trainer make` with the words that follow
+    #[command(disable_help_flag = true)]
     TrainAndExport(train::Options),
     /// Check exported files with the onnx package and ONNX Runtime
     CheckOnnx {
@@ -52,8 +50,6 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Fetch published weights of a backbone, once, and print where they are
-    Weights(weights::Options),
     /// Check on real photos that published weights get the normalisation and padding they expect
     CheckWeights,
     /// Measure speed and memory
@@ -75,8 +71,6 @@ enum Command {
     },
     /// Run the kernels' tests under AddressSanitizer (x86-64 Linux)
     Sanitize,
-    /// Bring program and models onto a board through ssh, tried before they replace anything
-    Deploy(deploy::Options),
     /// Pack both programs for download: packages, archives, bills of materials, hashes
     Dist(dist::Options),
     /// Install, start and remove packages in a Debian of their architecture, under emulation
@@ -138,7 +132,6 @@ fn done(command: Command) -> Result<()> {
         Command::TrainAndExport(options) => train::train_and_export(&options),
         Command::CheckOnnx { files } => check_onnx::check_onnx(&files),
         Command::CheckWeights => check_weights::check_weights(),
-        Command::Weights(options) => weights::weights(&options),
         Command::Bench(Bench::Train(options)) => bench_train::bench_train(&options),
         Command::Bench(Bench::Engine(options)) => bench_engine::bench_engine(&options),
         Command::Bench(Bench::Input { extra }) => bench_of_trainer::bench_of_trainer("input", &extra),
@@ -155,7 +148,6 @@ fn done(command: Command) -> Result<()> {
             process::run(process::cargo().args(["test", "--workspace"]).args(extra))
         }
         Command::Sanitize => sanitize::sanitize(),
-        Command::Deploy(options) => deploy::deploy(&options),
         Command::Dist(options) => dist::dist(&options),
         Command::CheckPackages(options) => check_packages::check_packages(&options),
         Command::CheckSystems => check_systems::check_systems(),

@@ -1,13 +1,12 @@
 //! `cargo xtask programs`: programs of others that chores and tests start, and what brings them.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::process::run;
+use crate::process::{on_path, run};
 
 struct Program {
     name: &'static str,
@@ -18,9 +17,9 @@ struct Program {
 
 const PROGRAMS: [Program; 4] = [
     Program { name: "qemu-system-arm", package: "qemu-system-arm", why: "cargo xtask bare-metal" },
-    Program { name: "sshd", package: "openssh-server", why: "the tests of cargo xtask deploy" },
-    Program { name: "ssh", package: "openssh-client", why: "cargo xtask deploy" },
-    Program { name: "scp", package: "openssh-client", why: "cargo xtask deploy" },
+    Program { name: "sshd", package: "openssh-server", why: "the tests of fieldmark-trainer deploy" },
+    Program { name: "ssh", package: "openssh-client", why: "fieldmark-trainer deploy" },
+    Program { name: "scp", package: "openssh-client", why: "fieldmark-trainer deploy" },
 ];
 
 /// What no chore of CI starts, and `--install` does not bring.
@@ -81,25 +80,6 @@ fn apt_get(packages: &[&str]) -> Result<()> {
     };
     // Lists that are missing or out of date are the usual reason.
     install().or_else(|_| run(Command::new("apt-get").arg("update")).and_then(|()| install()))
-}
-
-/// A program in the folders that shells look into, in those of administrators, which a user's shell leaves out, and where
-/// Debian's package of the 64-bit Wine alone has it.
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/lib/wine"].map(PathBuf::from));
-    folders.map(|folder| folder.join(name)).find(|path| is_program(path))
-}
-
-#[cfg(unix)]
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_program(path: &Path) -> bool {
-    path.with_extension("exe").is_file()
 }
 
 #[cfg(all(test, unix))]

@@ -1,4 +1,4 @@
-//! The training loop. `cargo xtask train-and-export` reaches its README's figure with it.
+//! The training loop. `fieldmark-trainer make` reaches its README's figure with it.
 //!
 //! `L = L_CE + mu (L_dis - lambda L_div)`: the head's cross-entropy on the whole maps, and the mutual-channel loss
 //! beside it. Every random number is drawn from the seed and the step, so a run that was killed goes on, on the

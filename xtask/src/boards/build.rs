@@ -7,10 +7,11 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use fieldmark_boards::{Board, Libc, Variant, Version};
+use fieldmark_programs::elf;
 
+use super::Choice;
 use super::library::{Library, library};
 use super::linker::{Linker, linker, variable};
-use super::{Choice, elf};
 use crate::process::{Act, Workspace, made, program, workspace};
 use crate::toolchain::from_source;
 

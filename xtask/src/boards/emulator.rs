@@ -12,8 +12,7 @@ use anyhow::{Context, Result};
 use fieldmark_boards::{Emulator, Libc, Variant};
 
 use super::debian::unpack;
-use crate::process::{output, succeeds};
-use crate::weights::cache_folder;
+use crate::process::{cache_folder, output, succeeds};
 
 /// The first whose emulated `/proc/cpuinfo` is complete.
 const WHOLE: u32 = 10;

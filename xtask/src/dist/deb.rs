@@ -8,10 +8,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use fieldmark_boards::Version;
+use fieldmark_programs::elf::glibc;
 
 use super::files::Contents;
 use super::program::Program;
-use crate::boards::glibc;
 use crate::process::{Act, output};
 
 /// What dpkg knows a package by.

@@ -1,5 +1,8 @@
 //! What can be typed.
 
+mod deploy;
+mod fetch;
+mod make;
 mod settings;
 mod train;
 
@@ -12,6 +15,9 @@ use fieldmark_trainer::net::backbone::{Backbone, Convention};
 use fieldmark_trainer::net::device::{Kind, Precision};
 use fieldmark_trainer::publish::export::WeightType;
 
+pub use deploy::DeployArgs;
+pub use fetch::{FetchArgs, Name, Whose};
+pub use make::{MakeArgs, words_of};
 pub use settings::{option, table};
 pub use train::{SplitArgs, TrainArgs};
 
@@ -45,13 +51,19 @@ pub enum Command {
     Report(ReportArgs),
     /// Convert pretrained weights to one safetensors file that names their backbone, source and licence
     Convert(ConvertArgs),
+    /// Train, measure, report and export in one go, and run the model; without DATA on drawn birds
+    Make(Box<MakeArgs>),
+    /// Fetch published weights of a backbone, once, and print where they are
+    Fetch(FetchArgs),
+    /// Copy the board's program and models to a board through ssh; they are tried there before they replace anything
+    Deploy(DeployArgs),
 }
 
 /// The command line with each recipe's settings in the help of `train`.
 pub fn command() -> clap::Command {
-    Cli::command()
-        .mut_subcommand("train", settings::with_defaults)
-        .mut_subcommand("lint", settings::with_defaults)
+    ["train", "make", "lint"]
+        .into_iter()
+        .fold(Cli::command(), |command, name| command.mut_subcommand(name, settings::with_defaults))
 }
 
 /// What was typed. Anything else than a command ends the program, as help does.

@@ -1,6 +1,9 @@
 //! `fieldmark-trainer convert`: pretrained weights as one file that says what they are.
 
+use std::path::Path;
+
 use anyhow::Result;
+use fieldmark_trainer::net::backbone::{Backbone, Convention};
 use fieldmark_trainer::net::weights;
 
 use crate::args::ConvertArgs;
@@ -11,19 +14,33 @@ use crate::say;
 /// # Errors
 /// Weights that cannot be read, or are another network's.
 pub fn run(args: &ConvertArgs) -> Result<()> {
-    let mut pretrained = weights::read(&args.file, args.backbone, args.convention)?;
-    for (said, typed) in
-        [(&mut pretrained.origin.source, &args.source), (&mut pretrained.origin.licence, &args.licence)]
+    convert(&args.file, args.backbone, args.convention, [&args.source, &args.licence], &args.out)?;
+    say::result(&format!("{}", args.out.display()));
+    Ok(())
+}
+
+/// Rewrites weights with their source and their licence; where one is empty, what the file itself says stays.
+///
+/// # Errors
+/// Weights that cannot be read, or are another network's.
+pub fn convert(
+    file: &Path,
+    backbone: Backbone,
+    convention: Option<Convention>,
+    [source, licence]: [&str; 2],
+    out: &Path,
+) -> Result<()> {
+    let mut pretrained = weights::read(file, backbone, convention)?;
+    for (said, given) in [(&mut pretrained.origin.source, source), (&mut pretrained.origin.licence, licence)]
     {
-        if !typed.is_empty() {
-            said.clone_from(typed);
+        if !given.is_empty() {
+            given.clone_into(said);
         }
     }
-    pretrained.save(&args.out)?;
+    pretrained.save(out)?;
     let foreign = pretrained.foreign();
     if !foreign.is_empty() {
-        say::aside(&format!("left out because {} has no such layers: {}", args.backbone, foreign.join(", ")));
+        say::aside(&format!("left out because {backbone} has no such layers: {}", foreign.join(", ")));
     }
-    say::result(&format!("{}", args.out.display()));
     Ok(())
 }

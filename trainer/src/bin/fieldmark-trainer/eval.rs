@@ -5,18 +5,19 @@ use fieldmark::file::write_whole;
 use fieldmark_trainer::measure::{eval, faithfulness};
 use fieldmark_trainer::net::device;
 use fieldmark_trainer::run::folder;
+use fieldmark_trainer::run::records::Evaluation;
 
 use crate::args::EvalArgs;
 use crate::{checkpoint, progress, say};
 
-/// Runs the subcommand.
+/// Runs the subcommand; returns what it has written.
 ///
 /// # Errors
 /// A run that cannot be read, and figures that cannot be written.
-pub fn run(args: &EvalArgs) -> Result<()> {
+pub fn run(args: &EvalArgs) -> Result<Evaluation> {
     let precision = args.precision;
     let device = device::open(args.device, precision)?;
-    let mut trained = folder::open(&args.run, args.data.as_deref(), checkpoint(args.last))?;
+    let mut trained = folder::open(&args.run, args.data.as_deref(), checkpoint::chosen(args.last))?;
     trained.network = trained.network.on(&device, precision)?;
     let mut evaluation = eval::evaluate(&trained, folder::comparison(&args.run)?.as_ref())?;
     if args.faithfulness {
@@ -29,5 +30,5 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let json = serde_json::to_string_pretty(&evaluation)? + "\n";
     write_whole(&path, json.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
     say::evaluation(&evaluation);
-    Ok(())
+    Ok(evaluation)
 }

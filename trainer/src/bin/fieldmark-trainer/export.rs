@@ -13,7 +13,7 @@ use crate::{checkpoint, say};
 /// # Errors
 /// A run that cannot be read, and a model that the board's engine answers differently.
 pub fn run(args: &ExportArgs) -> Result<()> {
-    let trained = folder::open(&args.run, args.data.as_deref(), checkpoint(args.last))?;
+    let trained = folder::open(&args.run, args.data.as_deref(), checkpoint::chosen(args.last))?;
     let evaluation = folder::evaluation(&args.run, &trained.weights)?;
     let score = folder::comparison(&args.run)?.map_or(DEFAULT_SCORE, |comparison| comparison.chosen);
     let exported =

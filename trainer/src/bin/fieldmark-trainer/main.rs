@@ -1,16 +1,22 @@
-//! The trainer's program: `fieldmark-trainer synth | lint | train | recipes | eval | unknown | export | report | convert`.
+//! The trainer's program: `fieldmark-trainer synth | lint | train | recipes | eval | unknown | export | report | convert |
+//! make | fetch | deploy`.
 
 mod args;
 #[cfg(test)]
 mod book;
+mod checkpoint;
 mod convert;
+mod deploy;
 mod eval;
 mod export;
+mod fetch;
 mod lint;
+mod make;
 mod progress;
 mod remedy;
 mod report;
 mod say;
+mod self_test;
 mod stop;
 mod synth;
 mod train;
@@ -19,7 +25,6 @@ mod unknown;
 use std::process::ExitCode;
 
 use fieldmark_trainer::net::ops;
-use fieldmark_trainer::run::folder;
 use fieldmark_trainer::training::train::TrainError;
 
 use args::Command;
@@ -37,18 +42,19 @@ fn main() -> ExitCode {
             say::result(&args::table());
             Ok(())
         }
-        Command::Eval(args) => eval::run(&args),
+        Command::Eval(args) => eval::run(&args).map(drop),
         Command::Unknown(args) => unknown::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Make(args) => make::run(&args),
+        Command::Fetch(args) => fetch::run(&args),
+        Command::Deploy(args) => deploy::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if let Some(&(TrainError::Stopped { signal, .. } | TrainError::StoppedReading { signal })) =
-                error.downcast_ref()
-            {
+            if let Some(signal) = stopped_by(&error) {
                 say::aside(&error.to_string());
                 return ExitCode::from(stop::exit_code(signal));
             }
@@ -58,7 +64,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// The checkpoint that a subcommand reads.
-fn checkpoint(last: bool) -> &'static str {
-    if last { folder::LAST } else { folder::BEST }
+/// The signal that asked for the end, where an error says no more than that.
+fn stopped_by(error: &anyhow::Error) -> Option<i32> {
+    match error.downcast_ref() {
+        Some(&(TrainError::Stopped { signal, .. } | TrainError::StoppedReading { signal })) => Some(signal),
+        _ => error.downcast_ref::<stop::Stopped>().map(|stopped| stopped.signal),
+    }
 }

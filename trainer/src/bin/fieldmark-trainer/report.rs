@@ -23,7 +23,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let path = args.out.clone().unwrap_or_else(|| args.run.join(folder::REPORT));
     refuse_inside(&args.run, &path, folder::REPORT)?;
     let device = device::open(args.device, Precision::F32)?;
-    let mut trained = folder::open(&args.run, args.data.as_deref(), checkpoint(args.last))?;
+    let mut trained = folder::open(&args.run, args.data.as_deref(), checkpoint::chosen(args.last))?;
     trained.network = trained.network.on(&device, Precision::F32)?;
     let bar = progress::picture_bar()?;
     let html = report::report(&trained, &args.run, args.last, &bar);

@@ -38,7 +38,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     say::network(&network, config.side)?;
     let (bar, stop) = progress::watched()?;
     let steps = args.output.checkpoint_steps.map(NonZeroUsize::get);
-    let outcome = train::train(&network, &dataset, &config, &args.output.out, steps, &bar, &stop);
+    let outcome = train::train(&network, &dataset, &config, &args.output.out, steps, &bar, stop);
     bar.finish_and_clear();
     let outcome = outcome?;
     say::outcome(&outcome, &args.output.out);

@@ -30,7 +30,7 @@ pub fn run(args: &UnknownArgs) -> Result<()> {
     trained.network = trained.network.on(&device::open(args.device, precision)?, precision)?;
     let pretrained = pretrained(args, &trained.progress.config)?;
     let (bar, stop) = watched()?;
-    let one = |at| one(args, &trained, pretrained.as_ref(), at, &bar, &stop);
+    let one = |at| one(args, &trained, pretrained.as_ref(), at, &bar, stop);
     let parts = (0..usize::from(args.runs)).map(one);
     let comparison = comparison(&trained, parts.collect::<Result<Vec<Part>>>()?)?;
     let path = args.run.join(folder::UNKNOWN);

@@ -94,7 +94,7 @@ fn pretrained(findings: &Findings) -> Option<Advice> {
         text: "If these are photos, start from published weights instead of random ones; for few pictures a class that \
                usually helps most."
             .to_owned(),
-        command: Some("cargo xtask weights efficientnet-lite0".to_owned()),
+        command: Some("fieldmark-trainer fetch efficientnet-lite0".to_owned()),
         see: None,
     })
 }

@@ -1,6 +1,6 @@
 //! Weights from Hugging Face's hub, of repositories as timm keeps them: `config.json` beside `model.safetensors`.
 //!
-//! Only xtasks built with the feature `hub` can fetch, as it brings an HTTP and a TLS implementation. hf-hub 0.5 instead
+//! Only programs built with the feature `hub` can fetch, as it brings an HTTP and a TLS implementation. hf-hub 0.5 instead
 //! of 1.0, which brings an asynchronous runtime and a transfer protocol besides: 236 packages instead of 58. Where files
 //! are kept is Hugging Face's own cache (`HF_HOME`), so what its other programs have fetched is not fetched again.
 
@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 #[cfg(not(feature = "hub"))]
 use anyhow::bail;
+use fieldmark_trainer::net::backbone::{Backbone, Convention};
 #[cfg(feature = "hub")]
 use {
     anyhow::{Context, bail},
@@ -22,10 +23,10 @@ use {
 pub struct Found {
     /// Its weights.
     pub file: PathBuf,
-    /// As the trainer calls the network.
-    pub backbone: &'static str,
-    /// As the trainer calls what the weights expect of the first layers.
-    pub convention: &'static str,
+    /// Whose weights they are.
+    pub backbone: Backbone,
+    /// What they expect of the first layers.
+    pub convention: Convention,
     /// As the repository's card says it.
     pub licence: String,
 }
@@ -37,8 +38,8 @@ pub struct Found {
 #[cfg(not(feature = "hub"))]
 pub fn get(repository: &str) -> Result<Found> {
     bail!(
-        "this xtask was built without the hub's client; ask as `cargo run --package xtask --features hub -- weights \
-         {repository}`, or fetch model.safetensors from https://huggingface.co/{repository} yourself and name it with \
+        "this program was built without the hub's client; build it with the feature `hub`, as by `cargo install --path \
+         trainer --features hub` in the sources, or download model.safetensors from https://huggingface.co/{repository} yourself and name it with \
          `fieldmark-trainer train --weights FILE --convention CONVENTION`"
     )
 }
@@ -56,14 +57,14 @@ pub fn get(repository: &str) -> Result<Found> {
 /// timm's architectures, and what the trainer calls them. Its `mobilenetv2_100` has other tensors than ours, its
 /// `efficientnet_lite0` another epsilon.
 #[cfg(feature = "hub")]
-const NETWORKS: [(&str, &str); 7] = [
-    ("resnet18", "resnet18"),
-    ("resnet50", "resnet50"),
-    ("vgg16", "vgg16_plain"),
-    ("vgg16_bn", "vgg16"),
-    ("tf_efficientnet_lite0", "efficientnet_lite0"),
-    ("tf_efficientnet_lite1", "efficientnet_lite1"),
-    ("tf_efficientnet_lite2", "efficientnet_lite2"),
+const NETWORKS: [(&str, Backbone); 7] = [
+    ("resnet18", Backbone::Resnet18),
+    ("resnet50", Backbone::Resnet50),
+    ("vgg16", Backbone::Vgg16Plain),
+    ("vgg16_bn", Backbone::Vgg16),
+    ("tf_efficientnet_lite0", Backbone::EfficientnetLite0),
+    ("tf_efficientnet_lite1", Backbone::EfficientnetLite1),
+    ("tf_efficientnet_lite2", Backbone::EfficientnetLite2),
 ];
 
 #[cfg(feature = "hub")]
@@ -84,12 +85,12 @@ fn found(files: &ApiRepo, repository: &str) -> Result<Found> {
 
 /// Network and convention by timm's `config.json`.
 #[cfg(feature = "hub")]
-fn described(path: &Path, repository: &str) -> Result<(&'static str, &'static str)> {
+fn described(path: &Path, repository: &str) -> Result<(Backbone, Convention)> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let config: Value =
         serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
     let architecture = config["architecture"].as_str().unwrap_or("of no name");
-    let Some((_, backbone)) = NETWORKS.iter().find(|(name, _)| *name == architecture) else {
+    let Some(&(_, backbone)) = NETWORKS.iter().find(|(name, _)| *name == architecture) else {
         let known: Vec<&str> = NETWORKS.iter().map(|(name, _)| *name).collect();
         bail!(
             "{repository} is a network {architecture}, which the trainer does not have; it has {}",
@@ -104,8 +105,8 @@ fn described(path: &Path, repository: &str) -> Result<(&'static str, &'static st
     let is = |expected_mean: [f64; 3], expected_std: [f64; 3]| mean == expected_mean && std == expected_std;
     // timm pads its `tf_` networks as TensorFlow does, and normalises them so as well.
     let convention = match architecture.starts_with("tf_") {
-        true if is([0.5; 3], [0.5; 3]) => "timm-tf",
-        false if is([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) => "imagenet",
+        true if is([0.5; 3], [0.5; 3]) => Convention::TimmTf,
+        false if is([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) => Convention::Imagenet,
         _ => {
             bail!("{repository} normalises by {mean:?} and {std:?}, which the trainer has no convention for")
         }
@@ -120,22 +121,6 @@ fn licence(card: &Path) -> Option<String> {
     let front = text.strip_prefix("---\n")?.split("\n---").next()?;
     let line = front.lines().find_map(|line| line.strip_prefix("license:"))?;
     Some(line.trim().to_owned()).filter(|licence| !licence.is_empty())
-}
-
-/// Whether it reads like `owner/name` on the hub.
-///
-/// # Errors
-/// What is wrong.
-pub fn check_name(repository: &str) -> Result<(), String> {
-    let is_part = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter))
-    };
-    match repository.split_once('/') {
-        Some((owner, name)) if is_part(owner) && is_part(name) => Ok(()),
-        _ => Err(format!("{repository} is no repository of the hub, like timm/resnet50.a1_in1k")),
-    }
 }
 
 #[cfg(all(test, feature = "hub"))]
@@ -190,7 +175,7 @@ mod tests {
         assert_eq!(fs::read_to_string(found.file).unwrap(), "weights");
         assert_eq!(
             (found.backbone, found.convention, found.licence.as_str()),
-            ("resnet18", "imagenet", "apache-2.0")
+            (Backbone::Resnet18, Convention::Imagenet, "apache-2.0")
         );
     }
 
@@ -219,6 +204,6 @@ mod tests {
         assert!(described(&config("resnet18", [0.5; 3], [0.5; 3])).unwrap_err().contains("0.5"));
         assert!(described("{").unwrap_err().contains("not JSON"));
         let tf = config("tf_efficientnet_lite0", [0.5; 3], [0.5; 3]);
-        assert_eq!(described(&tf), Ok(("efficientnet_lite0", "timm-tf")));
+        assert_eq!(described(&tf), Ok((Backbone::EfficientnetLite0, Convention::TimmTf)));
     }
 }

@@ -1,6 +1,9 @@
-//! What `fieldmark verify --format json` says, here and on the board.
+//! A model's self-tests, here by the engine and on the board by `fieldmark verify --format json`.
+
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use fieldmark::engine::{SelfTestCase, SelfTestReport};
 use serde_json::{Deserializer, Value};
 
 /// One model's self-test.
@@ -11,6 +14,22 @@ pub struct Verified {
     seeds: Vec<u64>,
     /// The largest difference from the trainer's logits, in what is tolerated.
     furthest: f64,
+}
+
+impl Verified {
+    /// What the engine found on this machine.
+    pub fn here(model: &Path, report: &SelfTestReport) -> Verified {
+        // The greatest of all with one that is not a number is not one.
+        let further = |most: f64, case: &SelfTestCase| {
+            if case.logits.is_nan() { f64::INFINITY } else { most.max(case.logits.into()) }
+        };
+        Verified {
+            model: model.display().to_string(),
+            passed: report.passed(),
+            seeds: report.cases.iter().map(|case| case.seed).collect(),
+            furthest: report.cases.iter().fold(0.0, further),
+        }
+    }
 }
 
 /// The reports in a text, one after the other.
@@ -59,6 +78,14 @@ mod tests {
     fn report(seed: u64, logits: &str, passed: bool) -> String {
         let case = format!(r#"{{"seed":{seed},"logits":{logits},"shares":null}}"#);
         format!(r#"{{"schema":1,"model":"./m.onnx","passed":{passed},"cases":[{case}]}}"#)
+    }
+
+    #[test]
+    fn this_machine_s_figures_are_those_that_the_program_would_write() {
+        let case = |logits| SelfTestCase { seed: 1, logits, shares: None };
+        let here = |cases: Vec<SelfTestCase>| Verified::here(Path::new("m.onnx"), &SelfTestReport { cases });
+        assert_eq!([here(vec![case(0.25)])], verified(&report(1, "0.25", true)).unwrap()[..]);
+        assert!(here(vec![case(f32::NAN), case(0.5)]).furthest.is_infinite());
     }
 
     #[test]

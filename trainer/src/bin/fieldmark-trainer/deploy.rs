@@ -1,24 +1,26 @@
-//! `cargo xtask deploy`: program and models onto a board, through ssh and scp as the user has set them up.
+//! `fieldmark-trainer deploy`: program and models onto a board, through ssh and scp as the user has set them up.
 //!
 //! Everything is copied into a folder of its own, where the new program has to answer for the new models; only then are
 //! files swapped, by renames, and tested again in their places. Whatever fails, the board keeps or gets back what it had.
 
 mod facts;
+mod package;
 mod plan;
 mod remote;
 mod verified;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use clap::Args;
-use fieldmark_boards::{Board, Variant};
+use fieldmark_boards::{Board, Variant, find};
+use fieldmark_programs::elf::starts;
+use fieldmark_programs::process::Act;
 
-use crate::boards::{Choice, Profile, build, starts};
-use crate::process::{Act, board_program, line, output};
+use crate::args::DeployArgs;
+use crate::{say, self_test};
 use facts::Facts;
+use package::Program;
 use plan::{Plan, STAGING};
 use remote::{Ended, Remote};
 use verified::{Verified, agree, verified};
@@ -29,53 +31,23 @@ const TRY: &str = include_str!("deploy/try.sh");
 const SWAP: &str = include_str!("deploy/swap.sh");
 const DISCARD: &str = include_str!("deploy/discard.sh");
 
-/// What can be chosen.
-#[derive(Args)]
-pub struct Options {
-    #[command(flatten)]
-    choice: Choice,
-    /// The board, as ssh reaches it: user@host, or a name of your ssh configuration's
-    host: String,
-    /// Model files
-    #[arg(required = true, value_name = "MODEL")]
-    models: Vec<PathBuf>,
-    /// A program that was built already, instead of building one
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
-    /// Folder there for the program, from the user's home folder there
-    #[arg(long, value_name = "DIR", default_value = ".local/bin")]
-    to: String,
-    /// Folder there for the models, from the user's home folder there
-    #[arg(long, value_name = "DIR", default_value = ".local/share/fieldmark")]
-    models_to: String,
-    /// Configuration of ssh to use instead of the user's
-    #[arg(long, value_name = "FILE")]
-    ssh_config: Option<PathBuf>,
-    /// Print what would be run, and do nothing
-    #[arg(long)]
-    dry_run: bool,
-}
-
-/// Deploys, and says what was found on the way.
+/// Runs the subcommand, and says what was found on the way.
 ///
 /// # Errors
 /// What failed, and what the board has now.
-pub fn deploy(options: &Options) -> Result<()> {
+pub fn run(options: &DeployArgs) -> Result<()> {
     let act = Act { dry_run: options.dry_run };
-    let (board, variant) = options.choice.found()?;
+    let (board, variant) = find(&options.board, options.bits)?;
     let remote = Remote::new(&options.host, options.ssh_config.as_deref(), options.dry_run)?;
     let facts =
         facts(&remote, board, variant).with_context(|| format!("{} was not touched", options.host))?;
-    let program = match &options.program {
-        Some(program) => program.clone(),
-        None => build(&act, &options.choice, Profile::Board)?,
-    };
+    let program = Program::of(&act, &options.program)?;
+    let program = program.path();
     if let Some(facts) = &facts {
-        starts(&program, variant, facts.glibc.unwrap_or(board.system.1))?;
-        room(facts, &program, &options.models)
-            .with_context(|| format!("{} was not touched", options.host))?;
+        starts(program, variant, facts.glibc.unwrap_or(board.system.1))?;
+        room(facts, program, &options.models).with_context(|| format!("{} was not touched", options.host))?;
     }
-    let plan = Plan::new(&act, &program, &options.models, [&options.to, &options.models_to])?;
+    let plan = Plan::new(&act, program, &options.models, [&options.to, &options.models_to])?;
     let here = answers_here(&act, &options.models)?;
     let tried = copy_and_try(&remote, &plan, &here);
     if tried.is_err() {
@@ -85,7 +57,7 @@ pub fn deploy(options: &Options) -> Result<()> {
     tried.with_context(|| format!("what is installed on {} is as it was", options.host))?;
     swap(&remote, &plan)?;
     if !options.dry_run {
-        println!("{} has {}", options.host, plan.places());
+        say::result(&format!("{} has {}", options.host, plan.places()));
     }
     Ok(())
 }
@@ -111,20 +83,10 @@ fn room(facts: &Facts, program: &Path, models: &[PathBuf]) -> Result<()> {
 
 /// What the models answer on this machine; none in a dry run.
 fn answers_here(act: &Act, models: &[PathBuf]) -> Result<Vec<Verified>> {
-    let program = if act.dry_run { PathBuf::from("fieldmark") } else { board_program()? };
-    let mut answers = Vec::new();
-    for model in models {
-        let mut verify = Command::new(&program);
-        verify.args(["verify", "--format", "json"]).arg(model);
-        eprintln!("$ {}", line(&verify));
-        if !act.dry_run {
-            let report = output(&mut verify).with_context(|| {
-                format!("{} does not pass its self-test on this machine", model.display())
-            })?;
-            answers.extend(verified(&report)?);
-        }
+    if act.dry_run {
+        return Ok(Vec::new());
     }
-    Ok(answers)
+    models.iter().map(|model| Ok(Verified::here(model, &self_test::passed(model)?))).collect()
 }
 
 /// Copies into a folder of its own, and lets the copies answer.

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
-
-use crate::process::line;
-use crate::programs::found;
+use fieldmark_programs::process::{Act, line, on_path};
 
 /// What ssh ends with when it has no connection, or lost it.
 const NO_CONNECTION: i32 = 255;
@@ -51,7 +49,7 @@ impl Remote {
         if let Some(config) = config {
             options.extend(["-F".into(), config.into()]);
         }
-        Ok(Remote { host: host.to_owned(), ssh: found("ssh")?, scp: found("scp")?, options, dry_run })
+        Ok(Remote { host: host.to_owned(), ssh: client("ssh")?, scp: client("scp")?, options, dry_run })
     }
 
     /// Runs a script there, in the home folder, after the assignments of `settings`.
@@ -92,6 +90,11 @@ impl Remote {
     pub fn copy(&self, files: &[&Path], folder: &str) -> Result<()> {
         let mut scp = Command::new(&self.scp);
         scp.args(&self.options).arg("--").args(files).arg(format!("{}:{folder}/", self.host));
-        crate::process::Act { dry_run: self.dry_run }.run(&mut scp)
+        Act { dry_run: self.dry_run }.run(&mut scp)
     }
+}
+
+fn client(name: &str) -> Result<PathBuf> {
+    on_path(name)
+        .with_context(|| format!("{name} is missing; install an SSH client (Debian: openssh-client)"))
 }

@@ -4,9 +4,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-
-use crate::hash::sha256;
-use crate::process::{Act, quoted};
+use fieldmark_programs::hash::sha256;
+use fieldmark_programs::process::{Act, quoted};
 
 /// The folder of the copies, in the home folder. Its name needs no quotes, whatever scp makes of them.
 pub const STAGING: &str = ".fieldmark-deploy";
