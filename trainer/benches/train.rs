@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use candle_nn::loss::cross_entropy;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use fieldmark::head::HeadKind;
 use fieldmark_trainer::net::backbone::Backbone;
 use fieldmark_trainer::net::device::{self, Kind, Precision};
@@ -42,11 +42,11 @@ struct Args {
     classes: usize,
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
-    device: DeviceArg,
+    #[arg(long, value_enum, default_value_t = Kind::Cpu)]
+    device: Kind,
     /// Of the maps between layers
-    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
-    precision: PrecisionArg,
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    precision: Precision,
     /// Cross-entropy alone, to see what MC-Loss costs
     #[arg(long)]
     without_mc: bool,
@@ -61,18 +61,6 @@ struct Args {
     /// As `cargo bench` passes it; nothing to choose from
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum DeviceArg {
-    Cpu,
-    Cuda,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum PrecisionArg {
-    F32,
-    Bf16,
 }
 
 /// As from random weights: everything learns.
@@ -118,16 +106,8 @@ impl Training {
             head: HeadKind::GroupMean,
             dropout: 0.0,
         };
-        let kind = match args.device {
-            DeviceArg::Cpu => Kind::Cpu,
-            DeviceArg::Cuda => Kind::Cuda,
-        };
-        let precision = match args.precision {
-            PrecisionArg::F32 => Precision::F32,
-            PrecisionArg::Bf16 => Precision::Bf16,
-        };
-        let device = device::open(kind, precision)?;
-        let network = network::build(&config, args.classes, args.side, 0)?.on(&device, precision)?;
+        let device = device::open(args.device, args.precision)?;
+        let network = network::build(&config, args.classes, args.side, 0)?.on(&device, args.precision)?;
         let mut rng = stream(Stream::Trial { number: 0 });
         let (batch, side) = (args.batch, args.side as usize);
         let pixels: Vec<f32> = (0..batch * 3 * side * side).map(|_| rng.random_range(0.0..255.0)).collect();

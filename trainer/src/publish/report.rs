@@ -36,7 +36,7 @@ use crate::data::lint::Lint;
 use crate::data::picture::ReadError;
 use crate::measure::answers::AnswerError;
 use crate::net::layer::{Cost, ShapeError, cost};
-use crate::run::folder::{RunError, Trained};
+use crate::run::folder::{FolderError, Trained};
 use crate::run::records::{self, EpochMetrics, Evaluation, NoEvaluation};
 use album::{CROPS_BYTES, Crops, crops};
 use measured::{Measured, Split};
@@ -50,7 +50,7 @@ use words::count;
 pub enum ReportError {
     /// A record of the run cannot be read.
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(#[from] FolderError),
     /// The network does not fit its own input.
     #[error(transparent)]
     Shape(#[from] ShapeError),

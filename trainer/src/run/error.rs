@@ -11,7 +11,7 @@ use crate::run::checkpoint::CheckpointError;
 /// Why a run folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RunError {
+pub enum FolderError {
     /// A file of the folder cannot be read or written.
     #[error("cannot {act} {}: {source}; {}", path.display(), remedy(act, source))]
     File {
@@ -98,8 +98,8 @@ pub enum RunError {
     Network(#[from] NetworkError),
 }
 
-/// A [`RunError::File`] of this file.
-pub(crate) fn in_file(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunError {
+/// A [`FolderError::File`] of this file.
+pub(crate) fn in_file(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
     let path = path.to_owned();
-    move |source| RunError::File { act, path, source }
+    move |source| FolderError::File { act, path, source }
 }

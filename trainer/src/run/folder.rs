@@ -29,7 +29,7 @@ use crate::run::error::in_file;
 use crate::run::metrics::EpochSums;
 use crate::run::records::{self, Evaluation, METRICS, NoEvaluation, SPLIT, SplitRecord};
 
-pub use crate::run::error::RunError;
+pub use crate::run::error::FolderError;
 pub use crate::run::records::{EVAL, UNKNOWN, append_metrics, comparison, metrics, training_pictures};
 
 /// All that is needed to go on.
@@ -46,7 +46,7 @@ pub(super) const LOCK: &str = "lock";
 const CONFIG: &str = "config.json";
 
 /// Refuses a folder in which something stands that no run wrote. Leftovers of a killed write are removed.
-pub(super) fn refuse_taken(run: &Path) -> Result<(), RunError> {
+pub(super) fn refuse_taken(run: &Path) -> Result<(), FolderError> {
     let entries = match fs::read_dir(run) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -61,13 +61,13 @@ pub(super) fn refuse_taken(run: &Path) -> Result<(), RunError> {
         if is_leftover {
             fs::remove_file(&file).map_err(in_file("write", &file))?;
         } else if !ours.contains(&name.as_str()) {
-            return Err(RunError::Taken { path: run.to_owned(), file });
+            return Err(FolderError::Taken { path: run.to_owned(), file });
         }
     }
     let config = run.join(CONFIG);
     let is_foreign = |text: String| serde_json::from_str::<Config>(&text).is_err();
     if fs::read_to_string(&config).is_ok_and(is_foreign) && !run.join(LAST).exists() {
-        return Err(RunError::Taken { path: run.to_owned(), file: config });
+        return Err(FolderError::Taken { path: run.to_owned(), file: config });
     }
     Ok(())
 }
@@ -75,7 +75,7 @@ pub(super) fn refuse_taken(run: &Path) -> Result<(), RunError> {
 /// A new run's state written down, or an old one's read back into `network`, `average` and `velocities`.
 ///
 /// # Errors
-/// [`RunError`]; checkpoints then are as they were.
+/// [`FolderError`]; checkpoints then are as they were.
 pub fn start_or_resume(
     dataset: &Dataset,
     config: &Config,
@@ -83,7 +83,7 @@ pub fn start_or_resume(
     network: &Network,
     average: Option<&Params>,
     velocities: &mut Velocities,
-) -> Result<Progress, RunError> {
+) -> Result<Progress, FolderError> {
     if run.join(LAST).exists() {
         resume(dataset, config, run, network, average, velocities)
     } else {
@@ -98,9 +98,9 @@ fn resume(
     network: &Network,
     average: Option<&Params>,
     velocities: &mut Velocities,
-) -> Result<Progress, RunError> {
+) -> Result<Progress, FolderError> {
     let checkpoint = checkpoint::load(&run.join(LAST))?;
-    let other = |what| Err(RunError::OtherRun { path: run.to_owned(), what });
+    let other = |what| Err(FolderError::OtherRun { path: run.to_owned(), what });
     let progress = &checkpoint.progress;
     if progress.config != *config {
         return other("settings");
@@ -120,7 +120,7 @@ fn resume(
     Ok(checkpoint.progress)
 }
 
-fn start(dataset: &Dataset, config: &Config, run: &Path) -> Result<Progress, RunError> {
+fn start(dataset: &Dataset, config: &Config, run: &Path) -> Result<Progress, FolderError> {
     let json = serde_json::to_string_pretty(config).map_err(io::Error::from);
     records::write(&run.join(CONFIG), json.map(|json| json + "\n"))?;
     records::write(&run.join(METRICS), Ok(String::new()))?;
@@ -178,8 +178,8 @@ pub struct Trained {
 /// `data` or from where they were in training.
 ///
 /// # Errors
-/// [`RunError`]: no whole run, or pictures that have changed.
-pub fn open(run: &Path, data: Option<&Path>, weights: &str) -> Result<Trained, RunError> {
+/// [`FolderError`]: no whole run, or pictures that have changed.
+pub fn open(run: &Path, data: Option<&Path>, weights: &str) -> Result<Trained, FolderError> {
     let checkpoint = checkpoint::load(&run.join(weights))?;
     let progress = checkpoint.progress.clone();
     let config = &progress.config;
@@ -189,7 +189,7 @@ pub fn open(run: &Path, data: Option<&Path>, weights: &str) -> Result<Trained, R
     let is_split_alike = split.is_split_like(&SplitRecord::of(&dataset));
     if dataset.hash != progress.data || dataset.labels != progress.labels || !is_split_alike {
         let (expected, actual) = (progress.data, dataset.hash);
-        return Err(RunError::OtherPictures { path: folder, expected, actual });
+        return Err(FolderError::OtherPictures { path: folder, expected, actual });
     }
     let network = network::build(&config.network, progress.labels.len(), config.side, config.seed)?;
     checkpoint::restore_params(&checkpoint, &network.params)?;
@@ -211,13 +211,13 @@ pub fn untrained(dataset: Dataset, config: Config) -> Result<Trained, NetworkErr
 /// were.
 ///
 /// # Errors
-/// [`RunError`]: an `eval.json` that cannot be read, or is not of this version.
-pub fn evaluation(run: &Path, weights: &str) -> Result<Option<Evaluation>, RunError> {
+/// [`FolderError`]: an `eval.json` that cannot be read, or is not of this version.
+pub fn evaluation(run: &Path, weights: &str) -> Result<Option<Evaluation>, FolderError> {
     match records::evaluation(run, weights)? {
         Ok(evaluation) => Ok(Some(evaluation)),
         Err(NoEvaluation::Missing | NoEvaluation::OtherWeights) => Ok(None),
         Err(NoEvaluation::OtherVersion { reason }) => {
-            Err(RunError::OtherVersion { path: run.join(EVAL), reason })
+            Err(FolderError::OtherVersion { path: run.join(EVAL), reason })
         }
     }
 }

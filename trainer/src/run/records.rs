@@ -37,7 +37,7 @@ pub use faithfulness::{
 pub use split::{SkippedFile, SplitRecord};
 pub use summary::EvaluationSummary;
 
-use crate::run::error::{RunError, in_file};
+use crate::run::error::{FolderError, in_file};
 
 /// The test split's figures: an [`Evaluation`].
 pub const EVAL: &str = "eval.json";
@@ -75,8 +75,8 @@ struct Stamp {
 /// What `eval.json` in the folder `run` says of the weights with the hash `weights`, or why it says nothing.
 ///
 /// # Errors
-/// [`RunError`]: a file that cannot be read or is no whole JSON.
-pub fn evaluation(run: &Path, weights: &str) -> Result<Result<Evaluation, NoEvaluation>, RunError> {
+/// [`FolderError`]: a file that cannot be read or is no whole JSON.
+pub fn evaluation(run: &Path, weights: &str) -> Result<Result<Evaluation, NoEvaluation>, FolderError> {
     let path = run.join(EVAL);
     let Some(text) = read(&path)? else { return Ok(Err(NoEvaluation::Missing)) };
     Ok(match parse::<Stamp>(&path, &text)? {
@@ -92,8 +92,8 @@ pub fn evaluation(run: &Path, weights: &str) -> Result<Result<Evaluation, NoEval
 /// What `unknown.json` says; `None` without one.
 ///
 /// # Errors
-/// [`RunError`]: a file that cannot be read, or is not of this version.
-pub fn comparison(run: &Path) -> Result<Option<Comparison>, RunError> {
+/// [`FolderError`]: a file that cannot be read, or is not of this version.
+pub fn comparison(run: &Path) -> Result<Option<Comparison>, FolderError> {
     let path = run.join(UNKNOWN);
     read(&path)?.map(|text| of_this_version(&path, &text)).transpose()
 }
@@ -101,8 +101,8 @@ pub fn comparison(run: &Path) -> Result<Option<Comparison>, RunError> {
 /// The run's metrics, a line an epoch; lines that are none are left out.
 ///
 /// # Errors
-/// [`RunError::File`].
-pub fn metrics(run: &Path) -> Result<Vec<EpochMetrics>, RunError> {
+/// [`FolderError::File`].
+pub fn metrics(run: &Path) -> Result<Vec<EpochMetrics>, FolderError> {
     let text = read(&run.join(METRICS))?.unwrap_or_default();
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
@@ -110,8 +110,8 @@ pub fn metrics(run: &Path) -> Result<Vec<EpochMetrics>, RunError> {
 /// Adds an epoch's line to the run's metrics.
 ///
 /// # Errors
-/// [`RunError::File`].
-pub fn append_metrics(run: &Path, metrics: &EpochMetrics) -> Result<(), RunError> {
+/// [`FolderError::File`].
+pub fn append_metrics(run: &Path, metrics: &EpochMetrics) -> Result<(), FolderError> {
     let path = run.join(METRICS);
     // None, where somebody has deleted the file: nothing else depends on its lines.
     let lines = read(&path)?.unwrap_or_default();
@@ -120,7 +120,7 @@ pub fn append_metrics(run: &Path, metrics: &EpochMetrics) -> Result<(), RunError
 }
 
 /// Drops the lines of epochs that a killed run wrote after its last checkpoint.
-pub(super) fn forget_metrics_from(run: &Path, epoch: usize) -> Result<(), RunError> {
+pub(super) fn forget_metrics_from(run: &Path, epoch: usize) -> Result<(), FolderError> {
     let path = run.join(METRICS);
     let is_older =
         |line: &&str| serde_json::from_str::<EpochMetrics>(line).is_ok_and(|metrics| metrics.epoch < epoch);
@@ -132,8 +132,8 @@ pub(super) fn forget_metrics_from(run: &Path, epoch: usize) -> Result<(), RunErr
 /// What `split.json` says.
 ///
 /// # Errors
-/// [`RunError`]: a file that is not there, cannot be read, or is not of this version.
-pub fn split(run: &Path) -> Result<SplitRecord, RunError> {
+/// [`FolderError`]: a file that is not there, cannot be read, or is not of this version.
+pub fn split(run: &Path) -> Result<SplitRecord, FolderError> {
     let path = run.join(SPLIT);
     let text = fs::read_to_string(&path).map_err(in_file("read", &path))?;
     of_this_version(&path, &text)
@@ -143,17 +143,17 @@ pub fn split(run: &Path) -> Result<SplitRecord, RunError> {
 ///
 /// # Errors
 /// As [`split`].
-pub fn training_pictures(run: &Path) -> Result<usize, RunError> {
+pub fn training_pictures(run: &Path) -> Result<usize, FolderError> {
     Ok(split(run)?.train.len())
 }
 
 /// Writes a text as one whole file.
-pub(super) fn write(path: &Path, text: io::Result<String>) -> Result<(), RunError> {
+pub(super) fn write(path: &Path, text: io::Result<String>) -> Result<(), FolderError> {
     text.and_then(|text| write_whole(path, text.as_bytes())).map_err(in_file("write", path))
 }
 
 /// The text of a file; `None` if it is not there.
-fn read(path: &Path) -> Result<Option<String>, RunError> {
+fn read(path: &Path) -> Result<Option<String>, FolderError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -161,16 +161,16 @@ fn read(path: &Path) -> Result<Option<String>, RunError> {
     }
 }
 
-fn of_this_version<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, RunError> {
-    parse(path, text)?.map_err(|reason| RunError::OtherVersion { path: path.to_owned(), reason })
+fn of_this_version<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, FolderError> {
+    parse(path, text)?.map_err(|reason| FolderError::OtherVersion { path: path.to_owned(), reason })
 }
 
 /// A record of a JSON text, or what of it is in another form.
-fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<Result<T, String>, RunError> {
+fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<Result<T, String>, FolderError> {
     match serde_json::from_str(text) {
         Ok(record) => Ok(Ok(record)),
         Err(error) if error.is_data() => Ok(Err(error.to_string())),
-        Err(source) => Err(RunError::Json { path: path.to_owned(), source }),
+        Err(source) => Err(FolderError::Json { path: path.to_owned(), source }),
     }
 }
 

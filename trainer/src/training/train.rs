@@ -24,7 +24,7 @@ use crate::net::network::{Learning, Network};
 use crate::random::{Stream, stream};
 use crate::run::checkpoint::{self, CheckpointError, Progress, State};
 use crate::run::config::{Config, ConfigError};
-use crate::run::folder::{self, BEST, LAST, RunError};
+use crate::run::folder::{self, BEST, FolderError, LAST};
 use crate::run::lock;
 use crate::run::metrics::{Best, EpochSums, Pace};
 use crate::training::average::Average;
@@ -48,7 +48,7 @@ pub struct Outcome {
 pub enum TrainError {
     /// The run folder cannot be used.
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(#[from] FolderError),
     /// A picture failed.
     #[error(transparent)]
     Batch(BatchError),

@@ -10,7 +10,7 @@ use fieldmark_trainer::net::weights::WeightsError;
 use fieldmark_trainer::publish::export::{Disagreement, ExportError};
 use fieldmark_trainer::run::checkpoint::CheckpointError;
 use fieldmark_trainer::run::config::ConfigError;
-use fieldmark_trainer::run::folder::RunError;
+use fieldmark_trainer::run::folder::FolderError;
 use fieldmark_trainer::training::memory::MemoryError;
 use fieldmark_trainer::training::train::TrainError;
 
@@ -27,7 +27,7 @@ fn options(cause: &(dyn Error + 'static)) -> Vec<String> {
         option(error.what).map(|name| format!("--{name}")).into_iter().collect()
     } else if let Some(error) = cause.downcast_ref::<TrainError>() {
         of_training(error)
-    } else if let Some(error) = cause.downcast_ref::<RunError>() {
+    } else if let Some(error) = cause.downcast_ref::<FolderError>() {
         of_run(error)
     } else if let Some(error) = cause.downcast_ref::<CheckpointError>() {
         of_checkpoint(error)
@@ -71,15 +71,15 @@ fn of_training(error: &TrainError) -> Vec<String> {
     }
 }
 
-fn of_run(error: &RunError) -> Vec<String> {
+fn of_run(error: &FolderError) -> Vec<String> {
     match error {
-        RunError::OtherRun { .. }
-        | RunError::Taken { .. }
-        | RunError::AmongPictures { .. }
-        | RunError::Busy { .. } => words(&["--out"]),
-        RunError::OtherPictures { .. } => words(&["--data"]),
-        RunError::File { act: "write", source, .. } => of_writing(source),
-        RunError::Checkpoint(error) => of_checkpoint(error),
+        FolderError::OtherRun { .. }
+        | FolderError::Taken { .. }
+        | FolderError::AmongPictures { .. }
+        | FolderError::Busy { .. } => words(&["--out"]),
+        FolderError::OtherPictures { .. } => words(&["--data"]),
+        FolderError::File { act: "write", source, .. } => of_writing(source),
+        FolderError::Checkpoint(error) => of_checkpoint(error),
         _ => Vec::new(),
     }
 }
@@ -145,11 +145,11 @@ mod tests {
         let reason = String::new;
         let config = || ConfigError { what: "optim.rate", expected: reason(), actual: reason() };
         let written = || CheckpointError::File { act: "write", path: path(), source: refused() };
-        let run = |error: RunError| anyhow::Error::from(error);
+        let run = |error: FolderError| anyhow::Error::from(error);
         vec![
             (config().into(), "--rate"),
             (TrainError::Config(config()).into(), "--rate"),
-            (TrainError::Run(RunError::Busy { path: path() }).into(), "--out"),
+            (TrainError::Run(FolderError::Busy { path: path() }).into(), "--out"),
             (TrainError::Checkpoint(written()).into(), "--out"),
             (TrainError::NoEpoch.into(), "--epochs"),
             (TrainError::EmptySplit { split: "validation" }.into(), "--validation"),
@@ -159,11 +159,14 @@ mod tests {
                 "--batch",
             ),
             (TrainError::Gpu(Fault::Memory { reason: reason() }).into(), "--side"),
-            (run(RunError::OtherRun { path: path(), what: "settings" }), "--out"),
-            (run(RunError::Taken { path: path(), file: path() }), "--out"),
-            (run(RunError::AmongPictures { path: path() }), "--out"),
-            (run(RunError::File { act: "write", path: path(), source: refused() }), "--out"),
-            (run(RunError::OtherPictures { path: path(), expected: reason(), actual: reason() }), "--data"),
+            (run(FolderError::OtherRun { path: path(), what: "settings" }), "--out"),
+            (run(FolderError::Taken { path: path(), file: path() }), "--out"),
+            (run(FolderError::AmongPictures { path: path() }), "--out"),
+            (run(FolderError::File { act: "write", path: path(), source: refused() }), "--out"),
+            (
+                run(FolderError::OtherPictures { path: path(), expected: reason(), actual: reason() }),
+                "--data",
+            ),
             (
                 WeightsError::Foreign { path: path(), backbone: Backbone::Tiny, tensors: 1, first: reason() }
                     .into(),
