@@ -64,6 +64,7 @@ pub fn command() -> clap::Command {
     ["train", "make", "lint"]
         .into_iter()
         .fold(Cli::command(), |command, name| command.mut_subcommand(name, settings::with_defaults))
+        .mut_subcommand("train", train::tied_to_weights)
 }
 
 /// What was typed. Anything else than a command ends the program, as help does.

@@ -223,6 +223,7 @@ mod tests {
                 "--allow missing,unexpected --weights w",
                 "train DATA --weights w --allow missing --allow unexpected --out run",
             ),
+            ("--norms learn", "train DATA --norms learn --out run"),
             ("--quick --epochs 5", "train DATA --epochs 5 --side 96 --batch 16 --out run"),
         ] {
             assert_eq!(train_line(words), expected, "{words}");

@@ -126,13 +126,13 @@ pub struct NetworkArgs {
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Normalisation and padding that the pretrained weights expect, if their file does not say
-    #[arg(long, value_enum, requires = "weights")]
+    #[arg(long, value_enum)]
     pub convention: Option<Convention>,
     /// Load pretrained weights although some tensors do not match
-    #[arg(long, value_enum, requires = "weights", value_delimiter = ',')]
+    #[arg(long, value_enum, value_delimiter = ',')]
     pub allow: Vec<Misfit>,
     /// What the pretrained backbone's batch normalisations do in training
-    #[arg(long, value_enum, requires = "weights")]
+    #[arg(long, value_enum)]
     pub norms: Option<Norms>,
     /// How class-aligned channels are made
     #[arg(long, value_enum)]
@@ -253,6 +253,12 @@ fn head_kind() -> impl TypedValueParser<Value = HeadKind> {
         "linear" => HeadKind::Linear,
         _ => HeadKind::GroupMean,
     })
+}
+
+/// `train` with options that mean nothing without pretrained weights refused there. `make` may fetch some, and takes them.
+pub fn tied_to_weights(train: clap::Command) -> clap::Command {
+    let tied = ["convention", "allow", "norms"];
+    tied.into_iter().fold(train, |train, name| train.mut_arg(name, |arg| arg.requires("weights")))
 }
 
 impl TrainArgs {
@@ -404,14 +410,15 @@ fn ratio(crop: Crop) -> [f32; 2] {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::FromArgMatches;
 
     use super::*;
-    use crate::args::{Cli, Command};
+    use crate::args::{Cli, Command, command};
 
     fn typed(words: &str) -> Option<Config> {
         let line = format!("fieldmark-trainer train data --out run {words}");
-        let cli = Cli::try_parse_from(line.split_whitespace()).ok()?;
+        let matches = command().try_get_matches_from(line.split_whitespace()).ok()?;
+        let cli = Cli::from_arg_matches(&matches).unwrap();
         let Command::Train(args) = cli.command else { unreachable!("the line says train") };
         Some(args.settings().unwrap())
     }
