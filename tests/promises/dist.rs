@@ -74,7 +74,7 @@ fn what_is_packed_can_be_unpacked_run_and_read() {
     assert!(["postinst", "postrm", "prerm"].iter().all(|script| scripts.contains(script)), "{scripts}");
     let page =
         said(&system, "gzip", &["--decompress", "--stdout", "usr/share/man/man1/fieldmark-predict.1.gz"]);
-    assert!(page.contains("Likeliest classes to name") && page.contains(r"\-\-cues"), "{page}");
+    assert!(page.contains("likeliest classes to name") && page.contains(r"\-\-cues"), "{page}");
     said(&system, "bash", &["-n", "usr/share/bash-completion/completions/fieldmark"]);
     let zsh = fs::read_to_string(system.join("usr/share/zsh/vendor-completions/_fieldmark")).unwrap();
     assert!(zsh.starts_with("#compdef fieldmark") && zsh.contains("--overlay"), "{zsh}");

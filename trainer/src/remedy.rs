@@ -5,10 +5,15 @@ use std::io::{Error, ErrorKind};
 /// The end of a message about a run's file that could not be read or written.
 pub fn remedy(act: &str, error: &Error) -> String {
     let remedy = file_remedy(act, error);
-    if act == "write" {
-        return format!("{remedy}; the last checkpoint is whole, and the same command resumes from it");
+    match (act, error.kind()) {
+        ("write", ErrorKind::NotFound) => {
+            "its folder is gone; put it back and the same command resumes the run, or train again".to_owned()
+        }
+        ("write", _) => {
+            format!("{remedy}; the last checkpoint is whole, and the same command resumes from it")
+        }
+        _ => remedy.to_owned(),
     }
-    remedy.to_owned()
 }
 
 /// The end of a message about any file that could not be read or written.

@@ -1,7 +1,5 @@
 //! What decides a run's result, apart from the pictures.
 
-pub mod file;
-
 use fieldmark::frame::ResizeRule;
 use fieldmark::model::{Input, MAX_INPUT_SIDE};
 use serde::{Deserialize, Serialize};

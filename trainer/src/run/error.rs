@@ -72,7 +72,7 @@ pub enum FolderError {
         actual: String,
     },
     /// A record is no JSON.
-    #[error("{} is not complete JSON: {source}; delete it, and make it again", path.display())]
+    #[error("{} is not complete JSON: {source}; it is damaged: replace it by a whole one, or make it again", path.display())]
     Json {
         /// The file.
         path: PathBuf,

@@ -1,19 +1,22 @@
 use std::fs;
 use std::path::PathBuf;
 
+use fieldmark::frame::ResizeRule;
 use fieldmark::unknown::Score;
 use image::{Rgb, RgbImage};
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::data::dataset::{self, Annotation, FieldMarks, PartPoint};
+use crate::data::batch::{Augment, Crop};
+use crate::data::dataset::{self, Annotation, FieldMarks, PartPoint, SplitRule};
 use crate::measure::eval::evaluate;
 use crate::measure::faithfulness::faithfulness;
-use crate::net::network;
+use crate::net::network::{self, NetworkConfig};
 use crate::run::checkpoint::Progress;
 use crate::run::config::Config;
 use crate::run::metrics::{Best, EpochSums};
+use crate::run::recipe::Recipe;
 use crate::run::records::{
     Background, Bin, Calibration, ClassResult, Comparison, Confusion, CueRates, EVAL, Faithfulness,
     HeadAndMaps, Rates, Reliability, ScoreResult, Stability, UnknownResult,
@@ -22,30 +25,19 @@ use words::{breakable, interval, percent, value};
 
 const SIDE: u32 = 32;
 
-/// As `config.json` of an early run had it, so that later settings need a default.
 fn config(validation: f64) -> Config {
-    let config = json!({
-        "seed": 3,
-        "split": { "seed": 0, "validation": validation, "test": 0.2, "group": null },
-        "network": {
-            "backbone": "tiny", "class_layer": { "project": { "stride": 8 } }, "xi": 2, "head": "group-mean", "dropout": 0.0,
-        },
-        "side": SIDE,
-        "resize": "pad",
-        "augment": { "crop": { "kind": "whole" }, "flip": 0.5, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2 },
-        "sampling": "uniform",
-        "loss": {
-            "mc": { "mu": 1.0, "lambda": 0.5 }, "keep": "half", "mu_warm_up_epochs": 0.0, "label_smoothing": 0.0,
-        },
-        "optim": {
-            "rate": 0.1, "head_factor": 1.0, "momentum": 0.9, "nesterov": true, "weight_decay": 0.0,
-            "warm_up_epochs": 1.0, "schedule": "cosine",
-        },
-        "batch": 4,
-        "epochs": 2,
-        "patience": null,
-    });
-    serde_json::from_value(config).unwrap()
+    let scratch = Recipe::Scratch.config();
+    Config {
+        seed: 3,
+        split: SplitRule { validation, ..scratch.split },
+        network: NetworkConfig { xi: 2, ..scratch.network },
+        side: SIDE,
+        resize: ResizeRule::Pad,
+        augment: Augment { crop: Crop::Whole, ..scratch.augment },
+        batch: 4,
+        epochs: 2,
+        ..scratch
+    }
 }
 
 /// A run with first weights on pictures of one colour a class, `each` a class.

@@ -72,7 +72,7 @@ fn an_evaluation_is_of_its_weights_and_of_this_version_or_says_why_not() {
     assert!(reason("{}").contains("missing field"));
     assert!(reason("[]").contains("invalid"));
     let broken = read("{").unwrap_err().to_string();
-    assert!(broken.contains("eval.json") && broken.contains("no whole JSON"), "{broken}");
+    assert!(broken.contains("eval.json") && broken.contains("not complete JSON"), "{broken}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which option of `train` decides which setting, and what each recipe sets.
 
 use clap::{Arg, Command};
-use fieldmark_trainer::run::config::file::paths;
+use fieldmark_trainer::run::config_file::paths;
 use fieldmark_trainer::run::recipe::Recipe;
 use serde_json::Value;
 

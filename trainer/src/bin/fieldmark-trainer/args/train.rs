@@ -15,8 +15,8 @@ use fieldmark_trainer::net::device::{Kind, Precision};
 use fieldmark_trainer::net::mc_loss::Keep;
 use fieldmark_trainer::net::network::{ClassLayer, NetworkConfig, Norms};
 use fieldmark_trainer::net::weights::Misfit;
-use fieldmark_trainer::run::config::file::{self, ConfigFileError};
 use fieldmark_trainer::run::config::{Config, Schedule};
+use fieldmark_trainer::run::config_file::{self, ConfigFileError};
 use fieldmark_trainer::run::recipe::Recipe;
 
 /// `train`.
@@ -268,7 +268,7 @@ impl TrainArgs {
     /// # Errors
     /// A file that cannot be read or has settings that there are not.
     pub fn settings(&self) -> Result<Config, ConfigFileError> {
-        let file = self.config.as_deref().map(file::read).transpose()?;
+        let file = self.config.as_deref().map(config_file::read).transpose()?;
         let named = file.as_ref().and_then(|file| file.recipe);
         let default = if self.network.weights.is_some() { Recipe::Photos } else { Recipe::Scratch };
         let mut config = self.recipe.or(named).unwrap_or(default).config();
