@@ -15,10 +15,12 @@ use crate::layout::Layout;
 /// How a class's score is made of the maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum HeadKind {
     /// The mean over the map of the group's maximum (the CCMP map): the score that `L_dis` trains.
     GroupMax,
     /// A weighted sum of the means of the class's own maps.
+    #[cfg_attr(feature = "clap", value(alias = "group"))]
     GroupMean,
     /// A weighted sum of the means of all maps, of which only the class's own weights are stored.
     Linear,

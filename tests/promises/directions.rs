@@ -136,7 +136,7 @@ fn gather(folder: &Path, module: &mut Vec<String>, files: &mut Vec<(Vec<String>,
 
 /// The paths in the code of `module`, from the crate's root.
 fn paths(code: &str, module: &[String]) -> Vec<Vec<String>> {
-    let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code = without_tests(code);
     let without_comment = |line: &str| line.split("//").next().unwrap_or_default().to_owned() + "\n";
     let code: String = code.lines().map(without_comment).collect();
     let mut found = Vec::new();
@@ -154,6 +154,16 @@ fn paths(code: &str, module: &[String]) -> Vec<Vec<String>> {
         }
     }
     found
+}
+
+/// The code before the module of tests, which stands last.
+fn without_tests(code: &str) -> &str {
+    let starts = ["mod tests {", "pub mod tests {"].map(|start| format!("\n{start}\n"));
+    let is_of_tests = |before: &str| {
+        before.lines().next_back().is_some_and(|line| line.starts_with("#[cfg(") && line.contains("test"))
+    };
+    let at = starts.iter().filter_map(|start| code.find(start)).find(|&at| is_of_tests(&code[..at]));
+    &code[..at.unwrap_or(code.len())]
 }
 
 /// Adds the paths that `rest` begins with, behind `base`; groups in braces are several. What follows them is left.

@@ -6,7 +6,14 @@ use sha2::{Digest, Sha256};
 
 /// A stream's name: what it decides, and the numbers that tell it from others of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub enum Stream<'a> {
+    /// The first values of a network's parameter.
+    Parameter {
+        /// The run's.
+        seed: u64,
+        /// Of the parameter, in ASCII.
+        name: &'a str,
+    },
     /// The order in which an epoch takes the pictures.
     Order {
         /// The run's.
@@ -70,10 +77,12 @@ pub enum Stream {
     },
 }
 
-impl Stream {
-    /// The name as numbers. Lengths and, at equal lengths, the second number keep kinds apart.
-    fn words(self) -> Vec<u64> {
-        match self {
+impl Stream<'_> {
+    /// The name as bytes. Lengths and, at equal lengths, the second number keep kinds apart; no name in ASCII has the zeros of
+    /// a small number.
+    fn bytes(self) -> Vec<u8> {
+        let words = match self {
+            Stream::Parameter { seed, name } => return [&seed.to_le_bytes(), name.as_bytes()].concat(),
             Stream::Calibration { draw } => vec![draw],
             Stream::HeldOut { seed, split } => vec![seed, split],
             Stream::Order { seed, epoch } => vec![seed, 0, epoch],
@@ -83,7 +92,8 @@ impl Stream {
             Stream::LeftOut { seed, turn } => vec![seed, 16, turn],
             Stream::Augmentation { seed, epoch, place } => vec![seed, 1, epoch, place],
             Stream::Bird { seed, species, number } => vec![seed, 4, species, number],
-        }
+        };
+        words.into_iter().flat_map(u64::to_le_bytes).collect()
     }
 }
 
@@ -91,11 +101,7 @@ impl Stream {
 ///
 /// A seed alone, or seeds that are sums of counters, would give neighbours overlapping streams; the hash does not.
 pub fn stream(name: Stream) -> ChaCha8Rng {
-    let mut hash = Sha256::new();
-    for word in name.words() {
-        hash.update(word.to_le_bytes());
-    }
-    ChaCha8Rng::from_seed(hash.finalize().into())
+    ChaCha8Rng::from_seed(Sha256::digest(name.bytes()).into())
 }
 
 #[cfg(test)]
@@ -117,6 +123,7 @@ mod tests {
 
     #[test]
     fn no_two_names_are_the_same_stream() {
+        let names: Vec<String> = (0..20).map(|number| format!("block{number}.weight")).collect();
         let mut all = Vec::new();
         for seed in 0..20 {
             for second in 0..20 {
@@ -126,6 +133,7 @@ mod tests {
                     Stream::HeldOut { seed, split: second },
                     Stream::LeftOut { seed, turn: second },
                 ]);
+                all.push(Stream::Parameter { seed, name: &names[second as usize] });
                 for third in 0..20 {
                     all.push(Stream::Augmentation { seed, epoch: second, place: third });
                     all.push(Stream::Bird { seed, species: second, number: third });
@@ -137,7 +145,25 @@ mod tests {
                 Stream::Trial { number: seed },
             ]);
         }
-        let words: BTreeSet<Vec<u64>> = all.iter().map(|name| name.words()).collect();
-        assert_eq!(words.len(), all.len());
+        let kinds: BTreeSet<usize> = all.iter().map(|name| kind(*name)).collect();
+        assert!(kinds.into_iter().eq(0..10));
+        let bytes: BTreeSet<Vec<u8>> = all.iter().map(|name| name.bytes()).collect();
+        assert_eq!(bytes.len(), all.len());
+    }
+
+    /// So that a new kind is compared, too: 0 to one less than the number of kinds.
+    fn kind(name: Stream) -> usize {
+        match name {
+            Stream::Parameter { .. } => 0,
+            Stream::Order { .. } => 1,
+            Stream::Augmentation { .. } => 2,
+            Stream::Step { .. } => 3,
+            Stream::HeldOut { .. } => 4,
+            Stream::LeftOut { .. } => 5,
+            Stream::Bird { .. } => 6,
+            Stream::Regions { .. } => 7,
+            Stream::Calibration { .. } => 8,
+            Stream::Trial { .. } => 9,
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use fieldmark_boards::{Instructions, Libc, Variant, Version};
 
-use crate::process::output;
+use crate::process::{aside, output};
 
 /// What the file says of itself.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ struct Needs {
 /// What the program needs and the board lacks.
 pub fn starts(program: &Path, variant: &Variant, glibc: Version) -> Result<()> {
     let needs = read(program)?;
-    eprintln!("# {}: {}", program.display(), said(&needs));
+    aside(&format!("# {}: {}", program.display(), said(&needs)));
     fits(&needs, variant, glibc)
         .with_context(|| format!("{} would not start on the board", program.display()))
 }

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
@@ -35,13 +36,18 @@ impl fmt::Display for Failed {
 
 impl Error for Failed {}
 
+/// A line on stderr. What stderr is may be full or gone, and work goes on without.
+pub fn aside(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Runs a program to its end, after printing its command line on stderr.
 ///
 /// # Errors
 /// [`Failed`], or the system's reason why it did not start.
 pub fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
-    eprintln!("$ {line}");
+    aside(&format!("$ {line}"));
     let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
     checked(line, status)
 }
@@ -87,7 +93,7 @@ impl Act {
     /// Those of [`run`].
     pub fn run(&self, command: &mut Command) -> Result<()> {
         if self.dry_run {
-            eprintln!("$ {}", line(command));
+            aside(&format!("$ {}", line(command)));
             return Ok(());
         }
         run(command)
@@ -98,7 +104,7 @@ impl Act {
     /// # Errors
     /// Those of [`output`].
     pub fn output(&self, command: &mut Command, instead: &str) -> Result<String> {
-        eprintln!("$ {}", line(command));
+        aside(&format!("$ {}", line(command)));
         if self.dry_run { Ok(instead.to_owned()) } else { output(command) }
     }
 
@@ -146,7 +152,7 @@ impl Act {
     /// Says what would be done where it is not; whether it did.
     fn says(&self, what: &str, path: &Path) -> bool {
         if self.dry_run {
-            eprintln!("# {what} {}", path.display());
+            aside(&format!("# {what} {}", path.display()));
         }
         self.dry_run
     }

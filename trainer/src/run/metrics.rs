@@ -1,8 +1,6 @@
-//! What a run measures of itself, a line an epoch.
+//! What a run measures of itself while it trains: sums over an epoch, and what an epoch reached.
 
 use serde::{Deserialize, Serialize};
-
-use crate::run::records::{EpochMetrics, SCHEMA};
 
 /// An epoch and what it reached on the validation split.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,65 +30,16 @@ pub struct EpochSums {
     pub coverage: f64,
 }
 
-/// Where the schedules stand at the end of an epoch.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// Steps done since the run began.
-    pub step: usize,
-    /// The backbone's learning rate.
-    pub rate: f64,
-    /// mu.
-    pub mu: f64,
-    /// Training pictures a second of wall time.
-    pub images_per_second: f64,
-}
-
 impl EpochSums {
     /// The mean of a sum over the pictures so far.
-    fn mean(&self, sum: f64) -> f64 {
+    pub(in crate::run) fn mean(&self, sum: f64) -> f64 {
         sum / self.pictures.max(1) as f64
-    }
-
-    /// The epoch's record.
-    pub fn metrics(&self, validation: Best, pace: Pace) -> EpochMetrics {
-        EpochMetrics {
-            schema: SCHEMA,
-            epoch: validation.epoch,
-            step: pace.step,
-            rate: pace.rate,
-            mu: pace.mu,
-            cross_entropy: self.mean(self.cross_entropy),
-            discriminality: self.mean(self.discriminality),
-            diversity: self.mean(self.diversity),
-            coverage: self.mean(self.coverage),
-            train_accuracy: self.mean(self.correct as f64),
-            validation_accuracy: validation.accuracy,
-            validation_cross_entropy: validation.cross_entropy,
-            images_per_second: pace.images_per_second,
-            peak_memory_mib: peak_memory_mib(),
-        }
     }
 
     /// What the progress bar says in the middle of an epoch.
     pub fn message(&self) -> String {
         let loss = self.mean(self.cross_entropy);
         format!("loss {loss:.3}, {:.1} % right", 100.0 * self.mean(self.correct as f64))
-    }
-}
-
-impl EpochMetrics {
-    /// The epoch in one line for a person.
-    pub fn line(&self, epochs: usize) -> String {
-        format!(
-            "epoch {:>3}/{epochs}  CE {:.3}  L_dis {:.3}  coverage {:.2}  train {:5.1} %  validation {:5.1} %  {:.0} pictures/s",
-            self.epoch + 1,
-            self.cross_entropy,
-            self.discriminality,
-            self.coverage,
-            100.0 * self.train_accuracy,
-            100.0 * self.validation_accuracy,
-            self.images_per_second,
-        )
     }
 }
 

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub use comparison::{Comparison, Part, ScoreResult};
-pub use epoch::EpochMetrics;
+pub use epoch::{EpochMetrics, Pace};
 pub use evaluation::{
     Bin, Calibration, ClassResult, Confusion, CueRates, Evaluation, FittedOn, HeadAndMaps, Rates,
     Reliability, UnknownResult,
@@ -95,7 +95,7 @@ pub fn evaluation(run: &Path, weights: &str) -> Result<Result<Evaluation, NoEval
 /// [`FolderError`]: a file that cannot be read, or is not of this version.
 pub fn comparison(run: &Path) -> Result<Option<Comparison>, FolderError> {
     let path = run.join(UNKNOWN);
-    read(&path)?.map(|text| of_this_version(&path, &text)).transpose()
+    read(&path)?.map(|text| in_this_form(&path, &text)).transpose()
 }
 
 /// The run's metrics, a line an epoch; lines that are none are left out.
@@ -136,7 +136,7 @@ pub(super) fn forget_metrics_from(run: &Path, epoch: usize) -> Result<(), Folder
 pub fn split(run: &Path) -> Result<SplitRecord, FolderError> {
     let path = run.join(SPLIT);
     let text = fs::read_to_string(&path).map_err(in_file("read", &path))?;
-    of_this_version(&path, &text)
+    in_this_form(&path, &text)
 }
 
 /// Pictures that the run trains on.
@@ -161,7 +161,7 @@ fn read(path: &Path) -> Result<Option<String>, FolderError> {
     }
 }
 
-fn of_this_version<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, FolderError> {
+fn in_this_form<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, FolderError> {
     parse(path, text)?.map_err(|reason| FolderError::OtherVersion { path: path.to_owned(), reason })
 }
 

@@ -26,7 +26,8 @@ use crate::run::checkpoint::{self, CheckpointError, Progress, State};
 use crate::run::config::{Config, ConfigError};
 use crate::run::folder::{self, BEST, FolderError, LAST};
 use crate::run::lock;
-use crate::run::metrics::{Best, EpochSums, Pace};
+use crate::run::metrics::{Best, EpochSums};
+use crate::run::records::{EpochMetrics, Pace};
 use crate::training::average::Average;
 use crate::training::best::{choose, is_stale};
 use crate::training::loss::{Figures, correct, cross_entropy, losses, scalar};
@@ -233,8 +234,11 @@ impl Training<'_> {
         let rates = self.rates(step - 1);
         refuse_above(f64::MAX, "the validation cross-entropy", last.cross_entropy, step, rates.head)?;
         let mu = config.loss.mu_at(step - 1, per_epoch);
-        let metrics =
-            self.progress.sums.metrics(last, Pace { step, rate: rates.backbone, mu, images_per_second });
+        let metrics = EpochMetrics::of(
+            &self.progress.sums,
+            last,
+            Pace { step, rate: rates.backbone, mu, images_per_second },
+        );
         folder::append_metrics(run, &metrics)?;
         tell(bar, &metrics.line(config.epochs));
         let is_best = choose(&mut self.progress, last, dataset.validation.len());

@@ -67,7 +67,7 @@ fn facts(remote: &Remote, board: &Board, variant: &Variant) -> Result<Option<Fac
     let Some(ended) = remote.run("", FACTS)? else { return Ok(None) };
     ensure!(ended.code() == Some(0), "no connection; try ssh by itself first");
     let facts = Facts::read(&ended.out);
-    eprintln!("# the board: {facts}");
+    say::aside(&format!("# the board: {facts}"));
     facts.check(board.name, variant)?;
     Ok(Some(facts))
 }
@@ -105,7 +105,7 @@ fn copy_and_try(remote: &Remote, plan: &Plan, here: &[Verified]) -> Result<()> {
         _ => bail!(broken(&ended, "the copies could not be tried")),
     }
     for said in agree(&verified(&ended.out)?, here)? {
-        eprintln!("# {said}");
+        say::aside(&format!("# {said}"));
     }
     Ok(())
 }

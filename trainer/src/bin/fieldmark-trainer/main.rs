@@ -22,6 +22,7 @@ mod synth;
 mod train;
 mod unknown;
 
+use std::env;
 use std::process::ExitCode;
 
 use fieldmark_trainer::net::ops;
@@ -54,11 +55,12 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let subcommand = env::args().nth(1).unwrap_or_default();
             if let Some(signal) = stopped_by(&error) {
                 say::aside(&error.to_string());
                 return ExitCode::from(stop::exit_code(signal));
             }
-            say::aside(&format!("error: {}{}", say::chain(&error), remedy::remedy(&error)));
+            say::aside(&format!("error: {}{}", say::chain(&error), remedy::remedy(&error, &subcommand)));
             ExitCode::FAILURE
         }
     }

@@ -13,7 +13,9 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use fieldmark_programs::process::{in_words, line, on_path, quoted, run as start};
 
-use crate::args::{EvalArgs, ExportArgs, MakeArgs, Name, ReportArgs, SynthArgs, TrainArgs, words_of};
+use crate::args::{
+    EvalArgs, ExportArgs, MakeArgs, Name, ReportArgs, SynthArgs, TrainArgs, command, words_of,
+};
 use crate::fetch::cached;
 use crate::{eval, export, progress, report, say, self_test, stop, synth, train};
 
@@ -81,10 +83,19 @@ pub fn run(args: &MakeArgs) -> Result<()> {
 /// What was typed for a subcommand, after its line is printed.
 fn stage<T: Args>(name: &'static str, words: &[OsString]) -> Result<T> {
     say::aside(&format!("$ {}", line(Command::new("fieldmark-trainer").arg(name).args(words))));
-    let command = T::augment_args(clap::Command::new(name));
+    let command = command().find_subcommand(name).cloned().with_context(|| format!("no command {name}"))?;
     let matches = command
         .try_get_matches_from([OsStr::new(name)].into_iter().chain(words.iter().map(OsString::as_os_str)));
     Ok(T::from_arg_matches(&matches?)?)
+}
+
+/// A path as a word that is no option.
+fn word(path: &Path) -> OsString {
+    if path.as_os_str().as_encoded_bytes().starts_with(b"-") {
+        Path::new(".").join(path).into()
+    } else {
+        path.into()
+    }
 }
 
 impl MakeArgs {
@@ -100,7 +111,7 @@ impl MakeArgs {
     }
 
     fn train_words(&self, data: &Path, run: &Path) -> Result<Vec<OsString>> {
-        let mut words = vec![data.into()];
+        let mut words = vec![word(data)];
         words.extend(self.typed.words(None));
         for (name, value) in QUICK_TRAIN.into_iter().filter(|(name, _)| self.quick && !self.typed.has(name)) {
             words.extend(words_of(name, Some(value.as_ref())));
@@ -114,14 +125,14 @@ impl MakeArgs {
 
     /// Of `eval` and of `report`.
     fn measure_words(&self, data: &Path, run: &Path) -> Vec<OsString> {
-        let mut words = vec![run.into()];
+        let mut words = vec![word(run)];
         words.extend(words_of("data", Some(data.as_os_str())));
         words.extend(self.typed.words(Some("device")));
         words
     }
 
     fn export_words(&self, data: &Path, run: &Path, model: &Path) -> Vec<OsString> {
-        let mut words = vec![run.into()];
+        let mut words = vec![word(run)];
         words.extend(words_of("data", Some(data.as_os_str())));
         words.extend(words_of("out", Some(model.as_os_str())));
         words.extend(self.if_quick(&QUICK_EXPORT));
@@ -151,7 +162,7 @@ fn birds(args: &MakeArgs) -> Result<PathBuf> {
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
     }
-    words.push(unfinished.clone().into());
+    words.push(word(&unfinished));
     synth::run(&stage::<SynthArgs>("synth", &words)?)?;
     fs::write(unfinished.join(DRAWN_BY), wanted)
         .and_then(|()| fs::rename(&unfinished, &whole))

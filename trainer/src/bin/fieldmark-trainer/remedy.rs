@@ -3,23 +3,37 @@
 use std::error::Error;
 use std::io::ErrorKind;
 
+use clap::Command;
+use fieldmark_trainer::measure::answers::AnswerError;
 use fieldmark_trainer::measure::eval::EvalError;
 use fieldmark_trainer::measure::unknown::LeaveOutError;
 use fieldmark_trainer::net::device::{DeviceError, Fault};
 use fieldmark_trainer::net::weights::WeightsError;
 use fieldmark_trainer::publish::export::{Disagreement, ExportError};
+use fieldmark_trainer::publish::report::ReportError;
 use fieldmark_trainer::run::checkpoint::CheckpointError;
 use fieldmark_trainer::run::config::ConfigError;
 use fieldmark_trainer::run::folder::FolderError;
 use fieldmark_trainer::training::memory::MemoryError;
 use fieldmark_trainer::training::train::TrainError;
 
-use crate::args::option;
+use crate::args::{command, option};
 
-/// The options that change what `error` complains of, in brackets after a space; nothing where there are none.
-pub fn remedy(error: &anyhow::Error) -> String {
-    let options: Vec<String> = error.chain().flat_map(options).collect();
+/// The options of `subcommand` that change what `error` complains of, in brackets after a space; nothing where there are none.
+pub fn remedy(error: &anyhow::Error, subcommand: &str) -> String {
+    let command = command();
+    let known = command.find_subcommand(subcommand);
+    // What begins otherwise is another command's.
+    let is_there = |option: &String| {
+        let name = option.strip_prefix("--").and_then(|option| option.split(' ').next());
+        name.is_none_or(|name| known.is_some_and(|known| has_option(known, name)))
+    };
+    let options: Vec<String> = error.chain().flat_map(options).filter(is_there).collect();
     if options.is_empty() { String::new() } else { format!(" ({})", options.join(", ")) }
+}
+
+fn has_option(command: &Command, name: &str) -> bool {
+    command.get_arguments().any(|arg| arg.get_long() == Some(name))
 }
 
 fn options(cause: &(dyn Error + 'static)) -> Vec<String> {
@@ -39,8 +53,16 @@ fn options(cause: &(dyn Error + 'static)) -> Vec<String> {
         of_fault(error)
     } else if cause.is::<MemoryError>() {
         words(&["--batch", "--side"])
-    } else if let Some(EvalError::NoTest { .. }) = cause.downcast_ref() {
-        words(&["train --test SHARE"])
+    } else if let Some(error) = cause.downcast_ref::<EvalError>() {
+        match error {
+            EvalError::NoTest { .. } => words(&["train --test SHARE"]),
+            EvalError::Answer(error) => options(error),
+            _ => Vec::new(),
+        }
+    } else if let Some(AnswerError::Gpu(error)) = cause.downcast_ref() {
+        of_fault(error)
+    } else if let Some(ReportError::Answer(error)) = cause.downcast_ref() {
+        options(error)
     } else if let Some(LeaveOutError::Share { .. }) = cause.downcast_ref() {
         words(&["--share"])
     } else if let Some(
@@ -111,7 +133,7 @@ fn of_weights(error: &WeightsError) -> Vec<String> {
 
 fn of_device(error: &DeviceError) -> Vec<String> {
     match error {
-        DeviceError::NotBuilt => words(&["cargo xtask build-cuda", "--device cpu"]),
+        DeviceError::NotBuilt => words(&["--device cpu"]),
         DeviceError::HalfOnCpu => words(&["--device cuda", "--precision f32"]),
         _ => Vec::new(),
     }
@@ -128,7 +150,6 @@ fn of_fault(error: &Fault) -> Vec<String> {
 mod tests {
     use std::path::PathBuf;
 
-    use clap::Arg;
     use fieldmark_trainer::net::backbone::Backbone;
     use fieldmark_trainer::net::weights::Misfit;
 
@@ -204,18 +225,17 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_an_option_mends_names_one_that_there_is() {
+    fn an_error_that_an_option_mends_names_it_where_the_subcommand_has_it() {
         let command = command();
-        let all: Vec<&str> = command
-            .get_subcommands()
-            .flat_map(clap::Command::get_arguments)
-            .filter_map(Arg::get_long)
-            .collect();
         for (error, expected) in errors() {
-            let said = remedy(&error);
-            assert!(said.contains(expected), "{error}: {said}");
-            for option in said.split(['(', ')', ',', ' ']).filter_map(|word| word.strip_prefix("--")) {
-                assert!(all.contains(&option), "there is no --{option} for {error}");
+            let with = |subcommand: &Command| remedy(&error, subcommand.get_name()).contains(expected);
+            assert!(command.get_subcommands().any(with), "{error}: nowhere {expected}");
+            for subcommand in command.get_subcommands() {
+                let said = remedy(&error, subcommand.get_name());
+                let said = said.replace("train --", "");
+                for option in said.split(['(', ')', ',', ' ']).filter_map(|word| word.strip_prefix("--")) {
+                    assert!(has_option(subcommand, option), "{} has no --{option}", subcommand.get_name());
+                }
             }
         }
     }
@@ -230,7 +250,7 @@ mod tests {
 
     #[test]
     fn an_error_of_something_else_names_no_option() {
-        assert_eq!(remedy(&anyhow::anyhow!("the disk is gone")), "");
-        assert_eq!(remedy(&TrainError::EmptySplit { split: "train" }.into()), "");
+        assert_eq!(remedy(&anyhow::anyhow!("the disk is gone"), "train"), "");
+        assert_eq!(remedy(&TrainError::EmptySplit { split: "train" }.into(), "train"), "");
     }
 }

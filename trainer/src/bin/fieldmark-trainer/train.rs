@@ -2,8 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use fieldmark_trainer::data::dataset;
+use fieldmark_trainer::net::network::Norms;
 use fieldmark_trainer::net::{device, network, weights};
 use fieldmark_trainer::training::train;
 
@@ -27,6 +28,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         config.network.convention = Some(pretrained.origin.convention);
         config.pretrained = Some(pretrained.start(&allow));
     }
+    ensure!(
+        config.pretrained.is_some() || config.optim.norms == Norms::Learn,
+        "batch normalisations with random weights have nothing to keep; let them learn, or start from pretrained weights \
+         (--norms, --weights)"
+    );
     let device = device::open(args.device, config.precision)?;
     let dataset = dataset::read(&args.data, &config.split)?;
     say::dataset(&dataset);

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
 use candle_core::{Device, Result, Tensor, Var, bail};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
+use rand::Rng;
 
 use super::Layer;
+use crate::random::{Stream, stream};
 
 /// What a parameter is; optimisers treat kinds differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +191,7 @@ fn first_values(spec: &ParamSpec, seed: u64) -> Vec<f32> {
     match spec.init {
         Init::Constant(value) => vec![value; count],
         Init::Normal(deviation) => {
-            let mut rng = named_rng(seed, &spec.name);
+            let mut rng = stream(Stream::Parameter { seed, name: &spec.name });
             let mut values: Vec<f32> = (0..count.div_ceil(2))
                 .flat_map(|_| normal_pair(&mut rng).map(|value| (value * deviation) as f32))
                 .collect();
@@ -200,11 +199,6 @@ fn first_values(spec: &ParamSpec, seed: u64) -> Vec<f32> {
             values
         }
     }
-}
-
-fn named_rng(seed: u64, name: &str) -> ChaCha8Rng {
-    let hash = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name).finalize();
-    ChaCha8Rng::from_seed(hash.into())
 }
 
 /// Two independent standard normal values (Box and Muller 1958); candle's own generator cannot be seeded on the CPU.

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::run::metrics::{Best, EpochSums, peak_memory_mib};
+use crate::run::records::SCHEMA;
+
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
@@ -33,4 +36,53 @@ pub struct EpochMetrics {
     pub images_per_second: f64,
     /// The process's largest resident memory so far, MiB; `None` where the system does not say.
     pub peak_memory_mib: Option<f64>,
+}
+
+/// Where the schedules stand at the end of an epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Steps done since the run began.
+    pub step: usize,
+    /// The backbone's learning rate.
+    pub rate: f64,
+    /// mu.
+    pub mu: f64,
+    /// Training pictures a second of wall time.
+    pub images_per_second: f64,
+}
+
+impl EpochMetrics {
+    /// The record of an epoch that has ended.
+    pub fn of(sums: &EpochSums, validation: Best, pace: Pace) -> EpochMetrics {
+        EpochMetrics {
+            schema: SCHEMA,
+            epoch: validation.epoch,
+            step: pace.step,
+            rate: pace.rate,
+            mu: pace.mu,
+            cross_entropy: sums.mean(sums.cross_entropy),
+            discriminality: sums.mean(sums.discriminality),
+            diversity: sums.mean(sums.diversity),
+            coverage: sums.mean(sums.coverage),
+            train_accuracy: sums.mean(sums.correct as f64),
+            validation_accuracy: validation.accuracy,
+            validation_cross_entropy: validation.cross_entropy,
+            images_per_second: pace.images_per_second,
+            peak_memory_mib: peak_memory_mib(),
+        }
+    }
+
+    /// The epoch in one line for a person.
+    pub fn line(&self, epochs: usize) -> String {
+        format!(
+            "epoch {:>3}/{epochs}  CE {:.3}  L_dis {:.3}  coverage {:.2}  train {:5.1} %  validation {:5.1} %  {:.0} pictures/s",
+            self.epoch + 1,
+            self.cross_entropy,
+            self.discriminality,
+            self.coverage,
+            100.0 * self.train_accuracy,
+            100.0 * self.validation_accuracy,
+            self.images_per_second,
+        )
+    }
 }

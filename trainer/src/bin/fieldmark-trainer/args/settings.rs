@@ -61,6 +61,9 @@ pub fn with_defaults(command: Command) -> Command {
     command.mut_args(|arg| {
         let name = arg.get_long().unwrap_or_default();
         let place = OPTIONS.iter().find(|(option, _)| *option == name).map(|(_, place)| *place);
+        if !arg.get_default_values().is_empty() {
+            return arg;
+        }
         let Some(default) = place.and_then(|place| default(&recipes, place)) else { return arg };
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         said(arg, &format!("{help} [default: {default}]"))

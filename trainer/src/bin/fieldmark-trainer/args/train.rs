@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use fieldmark::frame::ResizeRule;
 use fieldmark::head::HeadKind;
@@ -144,7 +143,7 @@ pub struct NetworkArgs {
     #[arg(long, value_name = "CHANNELS")]
     pub xi: Option<usize>,
     /// How class scores are made of the maps
-    #[arg(long, value_parser = head_kind())]
+    #[arg(long, value_enum)]
     pub head: Option<HeadKind>,
     /// Dropout before the head, 0..1
     #[arg(long, value_name = "PROBABILITY")]
@@ -238,21 +237,6 @@ pub enum ScheduleArg {
     Cosine,
     /// A tenth after half of the run, a hundredth after three quarters
     Step,
-}
-
-/// `--head`: the runtime's own enum, whose crate knows no command line.
-fn head_kind() -> impl TypedValueParser<Value = HeadKind> {
-    let value = |name, help| PossibleValue::new(name).help(help);
-    PossibleValuesParser::new([
-        value("group-mean", "Each class by its own channels: a weighted sum of their means").alias("group"),
-        value("group-max", "Each class by its own channels: the mean of their maximum"),
-        value("linear", "Every class by all channels"),
-    ])
-    .map(|name| match name.as_str() {
-        "group-max" => HeadKind::GroupMax,
-        "linear" => HeadKind::Linear,
-        _ => HeadKind::GroupMean,
-    })
 }
 
 /// `train` with options that mean nothing without pretrained weights refused there. `make` may fetch some, and takes them.
@@ -479,7 +463,7 @@ mod tests {
 
     #[test]
     fn head_kinds_are_typed_as_files_name_them() {
-        for kind in [HeadKind::GroupMean, HeadKind::GroupMax, HeadKind::Linear] {
+        for &kind in HeadKind::value_variants() {
             let name = serde_json::to_value(kind).unwrap();
             let config = typed(&format!("--head {}", name.as_str().unwrap())).unwrap();
             assert_eq!(config.network.head, kind);

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 use fieldmark_programs::hash::sha256;
 use fieldmark_programs::process::Act;
 
+use crate::say;
+
 /// Beside released archives: what they have to hash to, as `sha256sum` prints it.
 const SUMS: &str = "SHA256SUMS";
 
@@ -41,7 +43,7 @@ impl Program {
             return Ok(Program { path: file.to_owned(), unpacked: None });
         }
         if act.dry_run {
-            eprintln!("# take {NAME} out of {}", file.display());
+            say::aside(&format!("# take {NAME} out of {}", file.display()));
             return Ok(Program { path: NAME.into(), unpacked: None });
         }
         check(file)?;

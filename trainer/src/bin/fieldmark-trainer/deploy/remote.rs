@@ -8,6 +8,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use anyhow::{Context, Result, ensure};
 use fieldmark_programs::process::{Act, line, on_path};
 
+use crate::say;
+
 /// What ssh ends with when it has no connection, or lost it.
 const NO_CONNECTION: i32 = 255;
 
@@ -62,10 +64,13 @@ impl Remote {
         let mut ssh = Command::new(&self.ssh);
         ssh.args(&self.options).arg("--").arg(&self.host).args(["sh", "-s"]);
         let said = line(&ssh);
-        eprintln!("$ {said}    # {}", script.lines().next().unwrap_or_default().trim_start_matches("# "));
+        say::aside(&format!(
+            "$ {said}    # {}",
+            script.lines().next().unwrap_or_default().trim_start_matches("# ")
+        ));
         if self.dry_run {
             for line in settings.lines().chain(script.lines()) {
-                eprintln!("    {line}");
+                say::aside(&format!("    {line}"));
             }
             return Ok(None);
         }
