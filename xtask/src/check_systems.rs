@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use crate::process::{Act, cargo, run, workspace};
-use crate::toolchain::{Origin, origin};
+use crate::process::{Act, cargo, make_executable, run, workspace};
+use crate::toolchain::bring;
 
 /// Windows with Microsoft's tools and with MinGW, and macOS.
-const TARGETS: [&str; 3] = ["x86_64-pc-windows-msvc", "x86_64-pc-windows-gnu", "aarch64-apple-darwin"];
+pub const TARGETS: [&str; 3] = ["x86_64-pc-windows-msvc", "x86_64-pc-windows-gnu", "aarch64-apple-darwin"];
 
 /// Build scripts of two packages (tract-linalg, alloca) compile C and assembly for the target. Where code is only checked
 /// nothing is linked, so a compiler that makes nothing does, and an archiver that makes the empty file it is asked for.
@@ -17,25 +17,21 @@ const STAND_IN: &str = "#!/bin/sh
 for word in \"$@\"; do case $word in -out:*) : > \"${word#-out:}\" ;; esac; done
 ";
 
-/// Checks all crates with all their targets, for each system whose standard library rustup brings; says which are left out.
+/// Checks all crates with all their targets, for each of these systems.
 ///
 /// # Errors
-/// What does not compile.
+/// A system whose standard library cannot be had, or what does not compile.
 pub fn check_systems() -> Result<()> {
-    let mut targets = Vec::new();
-    for target in TARGETS {
-        match origin(&Act::REAL, target) {
-            Ok(Some(Origin::Installed | Origin::Rustup)) => targets.push(target),
-            _ => eprintln!("{target} left out: no standard library for it to be had here"),
-        }
+    if cfg!(not(unix)) {
+        bail!("the other systems are checked on Linux or macOS; here: cargo check --workspace --all-targets");
     }
-    if targets.is_empty() {
-        return Ok(());
+    for target in TARGETS {
+        bring(target)?;
     }
     let stand_in = workspace()?.target.join("check-systems/cc");
     Act::REAL.write(&stand_in, STAND_IN)?;
     make_executable(&stand_in)?;
-    run(&mut check(&targets, &stand_in))
+    run(&mut check(&TARGETS, &stand_in))
 }
 
 /// In one go, so that what all of them need, like macros, is compiled once.
@@ -48,22 +44,6 @@ fn check(targets: &[&str], stand_in: &Path) -> Command {
         check.envs(["CC", "AR"].map(|tool| (format!("{tool}_{variable}"), PathBuf::from(stand_in))));
     }
     check
-}
-
-#[cfg(unix)]
-fn make_executable(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-
-    use anyhow::Context;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("cannot make {} executable", path.display()))
-}
-
-#[cfg(not(unix))]
-fn make_executable(_path: &Path) -> Result<()> {
-    anyhow::bail!(
-        "the other systems are checked on Linux or macOS; here: cargo check --workspace --all-targets"
-    )
 }
 
 #[cfg(test)]

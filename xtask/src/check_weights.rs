@@ -35,7 +35,7 @@ pub fn check_weights() -> Result<()> {
     let workspace = workspace()?;
     let golden = workspace.root.join("tests/golden/photos.json");
     let photos = photos(&golden, &workspace.target.join("check-weights"))?;
-    let fetched = output(Command::new(build()?.trainer).args(["fetch", "efficientnet-lite0"]))?;
+    let fetched = output(Command::new(build(None)?.trainer).args(["fetch", "efficientnet-lite0"]))?;
     let weights = Path::new(fetched.trim_end());
     run(Command::new(built("--example", "check_weights")?).args([weights, &photos, &golden]))
 }

@@ -1,7 +1,7 @@
 //! Cargo, what it builds, and the programs that chores start.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -96,10 +96,30 @@ pub fn workspace() -> Result<Workspace> {
     Ok(Workspace { root: folder("workspace_root")?, target: folder("target_directory")? })
 }
 
+/// Lets a file be started as a program.
+///
+/// # Errors
+/// Its path and the system's reason.
+#[cfg(unix)]
+pub fn make_executable(path: &Path) -> Result<()> {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot make {} executable", path.display()))
+}
+
+/// Where files need no permission to be started.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn make_executable(_: &Path) -> Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]

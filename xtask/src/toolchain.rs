@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::process::{Act, output};
 
@@ -46,6 +46,18 @@ pub fn origin(act: &Act, target: &str) -> Result<Option<Origin>> {
         return Ok(Some(Origin::Rustup));
     }
     Ok((has_source()? || added(act, "component", "rust-src")).then_some(Origin::Source))
+}
+
+/// Lets rustup bring the compiled standard library for `target` where it is missing.
+///
+/// # Errors
+/// It is to be had from nowhere; or those of [`has_target`].
+pub fn bring(target: &str) -> Result<()> {
+    ensure!(
+        has_target(rustc(), target)? || added(&Act::REAL, "target", target),
+        "no standard library for {target}; bring it with: rustup target add {target}"
+    );
+    Ok(())
 }
 
 /// Whether rustup brings something; in a dry run it is taken to.

@@ -27,7 +27,7 @@ pub fn train_and_export(options: &Options) -> Result<()> {
     if let Some(at) = words.iter().position(|word| word == "--") {
         words.remove(at);
     }
-    run(Command::new(build()?.trainer).arg("make").args(words))
+    run(Command::new(build(None)?.trainer).arg("make").args(words))
 }
 
 /// Where cargo put the two programs.
@@ -38,14 +38,17 @@ pub struct Programs {
     pub board: PathBuf,
 }
 
-/// Builds both programs in one go, and asks cargo where it put them.
+/// Builds both programs in one go, for this machine or for a target, and asks cargo where it put them.
 ///
 /// # Errors
 /// They do not build.
-pub fn build() -> Result<Programs> {
+pub fn build(target: Option<&str>) -> Result<Programs> {
     let mut build = cargo();
     // Of the whole workspace: of some packages cargo would resolve other features, and compile tract again.
     build.args(["build", "--workspace", "--bin", "fieldmark-trainer", "--bin", "fieldmark"]);
+    if let Some(target) = target {
+        build.args(["--target", target]);
+    }
     eprintln!("$ {}", line(&build));
     let artefacts = output(build.args(["--message-format", "json-render-diagnostics"]))?;
     let program = |name| program(&artefacts, name);

@@ -7,16 +7,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::process::{Act, cargo, line, output, program, run, workspace};
+use crate::process::{Act, run, workspace};
 use crate::programs::found;
-use crate::toolchain::{Origin, origin};
+use crate::toolchain::bring;
+use crate::train::{Programs, build};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 
 const GCC: &str = "x86_64-w64-mingw32-gcc";
+
+/// The first bird that `make` draws.
+const PICTURE: &str = "birds/images/001.Amber_crowned_Warbler/Amber_crowned_Warbler_0001.jpg";
 
 const RANDOM_NUMBERS: &str = include_str!("windows/bcryptprimitives.c");
 
@@ -35,38 +39,12 @@ pub struct Options {
 pub fn windows(options: &Options) -> Result<()> {
     found(GCC)?;
     let wine = options.wine.then(|| found("wine64")).transpose()?;
-    let programs = build()?;
+    bring(TARGET)?;
+    let programs = build(Some(TARGET))?;
     println!("{}\n{}", programs.trainer.display(), programs.board.display());
     let Some(wine) = wine else { return Ok(()) };
     let folder = workspace()?.target.join("windows");
     main_job(&Wine { wine, prefix: folder.join("wine") }, &programs, &folder.join("out"))
-}
-
-/// Where cargo put the two programs.
-struct Programs {
-    trainer: PathBuf,
-    board: PathBuf,
-}
-
-fn build() -> Result<Programs> {
-    if !matches!(origin(&Act::REAL, TARGET)?, Some(Origin::Installed | Origin::Rustup)) {
-        bail!("no standard library for {TARGET}; bring it with: rustup target add {TARGET}");
-    }
-    let mut build = cargo();
-    build.args([
-        "build",
-        "--workspace",
-        "--bin",
-        "fieldmark-trainer",
-        "--bin",
-        "fieldmark",
-        "--target",
-        TARGET,
-    ]);
-    eprintln!("$ {}", line(&build));
-    let artefacts = output(build.args(["--message-format", "json-render-diagnostics"]))?;
-    let program = |name| program(&artefacts, name);
-    Ok(Programs { trainer: program("fieldmark-trainer")?, board: program("fieldmark")? })
 }
 
 /// Wine, with a system of its own.
@@ -86,30 +64,15 @@ impl Wine {
     }
 }
 
-/// From drawn birds to a picture that is named; what an earlier call made goes first.
+/// `make` in its short form, and a picture that the model names; what an earlier call made goes first.
 fn main_job(wine: &Wine, programs: &Programs, out: &Path) -> Result<()> {
     Act::REAL.remove_folder(out)?;
-    for program in [&programs.trainer, &programs.board] {
-        lay_beside(program)?;
-    }
+    // Cargo puts both programs into one folder, where `make` finds the other.
+    lay_beside(&programs.trainer)?;
     fs::create_dir_all(&wine.prefix).with_context(|| format!("cannot make {}", wine.prefix.display()))?;
-    let [birds, run_folder, model] = ["birds", "run", "model.onnx"].map(|name| out.join(name));
-    let trainer = || wine.command(&programs.trainer);
-    let board = || wine.command(&programs.board);
-    run(trainer().args(["synth", "--train", "8", "--test", "4", "--side", "96"]).arg(&birds))?;
-    let short = ["--epochs", "2", "--side", "96", "--batch", "16"];
-    run(trainer().arg("train").arg(&birds).args(short).arg("--out").arg(&run_folder))?;
-    run(trainer().arg("eval").arg(&run_folder).arg("--data").arg(&birds))?;
-    run(trainer().arg("report").arg(&run_folder).arg("--data").arg(&birds))?;
-    let export = ["export".as_ref(), run_folder.as_os_str(), "--data".as_ref(), birds.as_os_str()];
-    run(trainer().args(export).args(["--pictures", "20", "--out"]).arg(&model))?;
-    run(board().arg("verify").arg(&model))?;
-    let picture = first_picture(&birds)?;
-    run(board()
-        .arg("predict")
-        .args([&model, &picture])
-        .args(["--cues", "--overlay"])
-        .arg(out.join("overlay")))
+    run(wine.command(&programs.trainer).args(["make", "--quick", "--out"]).arg(out))?;
+    let [model, picture] = ["model.onnx", PICTURE].map(|name| out.join(name));
+    run(wine.command(&programs.board).arg("predict").args([&model, &picture]).arg("--cues"))
 }
 
 /// Puts the stand-in of a Windows library beside a program.
@@ -119,13 +82,4 @@ fn lay_beside(program: &Path) -> Result<()> {
     let mut gcc = Command::new(GCC);
     gcc.args(["-shared", "-O2", "-o"]).arg(source.with_extension("dll")).arg(&source).arg("-ladvapi32");
     run(&mut gcc)
-}
-
-fn first_picture(birds: &Path) -> Result<PathBuf> {
-    let first = |folder: &Path| {
-        let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-        let least = entries.filter_map(|entry| Some(entry.ok()?.path())).min();
-        least.with_context(|| format!("{} is empty", folder.display()))
-    };
-    first(&first(&birds.join("images"))?)
 }

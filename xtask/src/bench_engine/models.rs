@@ -57,7 +57,7 @@ pub fn model_files(models: &[Model], folder: &Path) -> Result<Vec<PathBuf>> {
     if files.iter().all(|file| file.exists()) {
         return Ok(files);
     }
-    let trainer = build()?.trainer;
+    let trainer = build(None)?.trainer;
     let (birds, run_folder) = (folder.join("birds"), folder.join("run"));
     remove(&birds)?;
     let synth = ["synth", "--classes", "16", "--train", "2", "--test", "1", "--side", "96"];

@@ -88,7 +88,7 @@ fn test(choice: &Choice, profile: Profile) -> Result<()> {
         Profile::Quick => cross.checked(&Act::REAL, &artefacts, Profile::Quick)?,
         Profile::Board => cross.program(&Act::REAL, Profile::Board)?,
     };
-    let host = train::build()?.board;
+    let host = train::build(None)?.board;
     let folder = cross.folder().join("models");
     let files = model_files(&MODELS, &folder)?;
     let pictures = pictures(&cross.runtime().join("src/picture/golden"), &folder.join("birds"))?;
