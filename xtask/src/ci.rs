@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::measured::{Took, run_measured};
 use crate::process::{Act, cargo, in_words, line, workspace};
-use crate::toolchain::origin;
+use crate::toolchain::{Origin, origin};
 
 struct Step {
     name: &'static str,
@@ -19,6 +19,8 @@ struct Step {
     /// What it builds for. Where no standard library for that can be had, the step is left out, and said to be: rustup
     /// brings them from a place that not every machine reaches.
     targets: &'static [&'static str],
+    /// Whether it also takes a standard library that cargo builds from source.
+    from_source: bool,
 }
 
 /// Cheap steps first.
@@ -33,7 +35,7 @@ const STEPS: [Step; 18] = [
     // Of the whole workspace: of one package cargo would resolve other features, and compile its dependencies again.
     step("hub", "test --locked --workspace --features fieldmark-trainer/hub --bin fieldmark-trainer fetch"),
     Step { environment: &[("RUSTDOCFLAGS", "-D warnings")], ..step("doc", "doc --workspace --no-deps") },
-    step("systems", "xtask check-systems"),
+    Step { targets: &crate::check_systems::TARGETS, ..step("systems", "xtask check-systems") },
     step("book", "xtask book --check"),
     step("no-std", "xtask no-std"),
     step("sanitize", "xtask sanitize"),
@@ -44,8 +46,12 @@ const STEPS: [Step; 18] = [
     step("train-and-export", "xtask train-and-export --quick --out target/ci-out"),
     step("check-onnx", "xtask check-onnx target/ci-out/model.onnx"),
     step("check-weights", "xtask check-weights"),
-    Step { targets: &["thumbv7em-none-eabihf"], ..step("bare-metal", BARE_METAL) },
-    Step { targets: &["aarch64-unknown-linux-gnu"], ..step("board", "xtask test --board pi4") },
+    Step { targets: &["thumbv7em-none-eabihf"], from_source: true, ..step("bare-metal", BARE_METAL) },
+    Step {
+        targets: &["aarch64-unknown-linux-gnu"],
+        from_source: true,
+        ..step("board", "xtask test --board pi4")
+    },
 ];
 
 /// The first bird that the step before draws.
@@ -56,7 +62,7 @@ const BARE_METAL: &str = "xtask bare-metal target/ci-out/model.onnx \
 const ALL_BOARDS: Step = step("all-boards", "xtask test --all-boards --profile board");
 
 const fn step(name: &'static str, words: &'static str) -> Step {
-    Step { name, words, environment: &[], targets: &[] }
+    Step { name, words, environment: &[], targets: &[], from_source: false }
 }
 
 /// What can be chosen.
@@ -126,7 +132,11 @@ pub fn ci(options: &Options) -> Result<()> {
 }
 
 fn is_left_out(step: &Step) -> bool {
-    let is_missing = |target: &&&str| !matches!(origin(&Act::REAL, target), Ok(Some(_)));
+    let is_missing = |target: &&&str| match origin(&Act::REAL, target) {
+        Ok(Some(Origin::Source)) => !step.from_source,
+        Ok(Some(Origin::Installed | Origin::Rustup)) => false,
+        Ok(None) | Err(_) => true,
+    };
     let Some(target) = step.targets.iter().find(is_missing) else { return false };
     eprintln!("step {} left out: no standard library for {target} to be had here", step.name);
     true
