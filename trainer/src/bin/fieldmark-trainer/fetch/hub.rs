@@ -38,8 +38,8 @@ pub struct Found {
 #[cfg(not(feature = "hub"))]
 pub fn get(repository: &str) -> Result<Found> {
     bail!(
-        "this program was built without the hub's client; build it with the feature `hub`, as by `cargo install --path \
-         trainer --features hub` in the sources, or download model.safetensors from https://huggingface.co/{repository} yourself and name it with \
+        "this program was built without the hub's client; build it with the feature `hub`, as by `cargo install --locked \
+         --path trainer --features hub` in the sources, or download model.safetensors from https://huggingface.co/{repository} yourself and name it with \
          `fieldmark-trainer train --weights FILE --convention CONVENTION`"
     )
 }
