@@ -49,8 +49,9 @@ impl Head {
     ///
     /// For the group heads their sum plus the bias is the logit to the rounding of 32-bit floats: the difference is at
     /// most `(xi + 2) * f32::EPSILON` times the sum of the terms' magnitudes, the bias included. (A graph sums the cells of
-    /// a map in another way; a model's self-test holds its logits to `1e-4`, or `1e-5` of those above 10.) For `Linear` they are the terms of the class's own
-    /// channels only; the other classes' channels add to the logit, too, so shares do **not** add up to it.
+    /// a map in another way; a model's self-test holds its logits to `1e-4`, or `1e-5` of those above 10.)
+    /// For `Linear` they are the terms of the class's own channels only; the other classes' channels add to
+    /// the logit, too, so shares do **not** add up to it.
     ///
     /// # Panics
     /// Panics if `class` is none of the layout's, or if `maps` or the weights have other than

@@ -1,5 +1,6 @@
-//! `cargo xtask dist`: what people download. For each program and each kind of board or machine an archive and, for Debian's relatives, a package;
-//! beside them what is inside (a bill of materials a program) and the files' hashes.
+//! `cargo xtask dist`: what people download. For each program and each kind of board or machine an archive
+//! and, for Debian's relatives, a package; beside them what is inside (a bill of materials a program) and the
+//! files' hashes.
 
 mod crates;
 mod deb;

@@ -132,7 +132,8 @@ fn photos() -> Config {
     }
 }
 
-/// `CUB-200-2011.py` of the authors' repository: alpha 1.5, beta 20, xi 3. Theirs differ in the classifier (two dense layers on pooled maps) and in the normalisation.
+/// `CUB-200-2011.py` of the authors' repository: alpha 1.5, beta 20, xi 3. Theirs differ in the
+/// classifier (two dense layers on pooled maps) and in the normalisation.
 fn paper_scratch() -> Config {
     let scratch = scratch();
     Config {
