@@ -75,7 +75,7 @@ struct Stamp {
 /// What `eval.json` in the folder `run` says of the weights with the hash `weights`, or why it says nothing.
 ///
 /// # Errors
-/// [`FolderError`]: a file that cannot be read or is no whole JSON.
+/// [`FolderError`]: a file that cannot be read or is not complete JSON.
 pub fn evaluation(run: &Path, weights: &str) -> Result<Result<Evaluation, NoEvaluation>, FolderError> {
     let path = run.join(EVAL);
     let Some(text) = read(&path)? else { return Ok(Err(NoEvaluation::Missing)) };

@@ -46,8 +46,8 @@ impl Program {
                 "tells look-alikes apart, and says by which marks
  Runs Fieldmark models: one ONNX file of a network that was trained so that
  each class has a few channels of its own, each of which looks at another part.
- The program names what pictures show and where the marks are that it was told
- by, checks a model on this very processor, and measures how long it takes.
+ The program names what pictures show and which parts of the picture decided
+ it, checks a model on this very processor, and measures how long it takes.
  .
  Models go to /var/lib/fieldmark, or anywhere else."
             }

@@ -19,7 +19,7 @@ static WATCHED: AtomicBool = AtomicBool::new(false);
 
 /// A stage that was asked to stop had nothing left to do.
 #[derive(Debug, Error)]
-#[error("stopped after training; the same command goes on")]
+#[error("stopped after training; the same command resumes the run")]
 pub struct Stopped {
     /// The signal that asked.
     pub signal: i32,

@@ -101,7 +101,7 @@ fn finding(measured: &Measured<'_>, leaking: &[(&str, &[usize])], found: &Source
         100.0 * count as f64 / all as f64
     );
     let advice = format!(
-        "train with --group-by {}, which keeps {sources} sources whole; where the data set came split, split it anew by source",
+        "train with --group-by {}, which keeps {sources} sources whole; where the data set came split, split it again by source",
         if by == ' ' { "' '".to_owned() } else { by.to_string() }
     );
     let groups = leaking.iter().map(|(name, places)| measured.group(places, format!("source {name}")));

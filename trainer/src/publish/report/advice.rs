@@ -53,7 +53,7 @@ fn measure(findings: &Findings) -> Option<Advice> {
         NoEvaluation::Missing => "Measure it on the test pictures, which nothing was chosen by.",
         NoEvaluation::OtherWeights => "Measure these weights on the test pictures: eval.json is of others.",
         NoEvaluation::OtherVersion { .. } => {
-            "Measure it on the test pictures anew: eval.json is not of this version."
+            "Measure it on the test pictures again: eval.json is not of this version."
         }
     };
     let command = command("eval", findings.run) + if findings.is_last { " --last" } else { "" };
@@ -119,7 +119,7 @@ fn longer(findings: &Findings) -> Option<Advice> {
     if !is_whole && progress.config.patience.is_none() {
         return Some(Advice {
             text: format!(
-                "Training ended after {epochs} of {}; type its command again and it goes on.",
+                "Training ended after {epochs} of {}; type its command again to resume it.",
                 count(progress.config.epochs, "epoch", "epochs")
             ),
             command: None,

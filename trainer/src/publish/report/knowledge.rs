@@ -136,8 +136,11 @@ fn noticed(findings: &Findings, unknown: &UnknownResult) -> Markup {
             }
         }
         @if scores.is_empty() {
-            p.lack { "How well strangers are told apart was not measured: that takes runs that left classes out. "
-                code { (command("unknown", findings.run)) } " makes them." }
+            p.lack {
+                "How well unknown pictures are told from known ones was not measured: "
+                "that takes runs that left classes out. "
+                code { (command("unknown", findings.run)) } " makes them."
+            }
         } @else {
             (compared(unknown))
         }
@@ -149,11 +152,11 @@ fn compared(unknown: &UnknownResult) -> Markup {
         p.hint {
             "Measured with classes left out of training (" (count(unknown.classes_left_out, "class", "classes"))
             " a run), in " (count(unknown.runs, "run", "runs"))
-            ". AUROC is the chance that a known picture scores above a stranger: 0.5 is guessing, 1 perfect."
+            ". AUROC is the chance that a known picture scores above an unknown one: 0.5 is guessing, 1 perfect."
         }
         table.narrow {
             thead { tr { th scope="col" { "score" } th.number scope="col" { "AUROC" }
-                th.number scope="col" { "strangers noticed" } } }
+                th.number scope="col" { "unknown pictures noticed" } } }
             tbody { @for ScoreResult { score, auroc, rejected } in &unknown.scores { tr {
                 th scope="row" {
                     (score_name(*score))

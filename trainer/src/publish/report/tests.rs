@@ -219,7 +219,7 @@ fn what_eval_found_of_other_weights_is_not_shown() {
 }
 
 #[test]
-fn an_eval_json_of_another_version_is_said_with_the_command_that_makes_it_anew() {
+fn an_eval_json_of_another_version_is_said_with_the_command_that_makes_it_again() {
     let made = made(&labels(["a", "b"]), 8, 0.3);
     let command = format!("<code>fieldmark-trainer eval {}</code>", words::typed(&made.run()));
     let mut evaluation = evaluate(&made.trained, None).unwrap();
@@ -232,7 +232,7 @@ fn an_eval_json_of_another_version_is_said_with_the_command_that_makes_it_anew()
         assert!(calibration.contains("eval.json is not of this version of the program"), "{calibration}");
         assert!(calibration.contains(reason) && calibration.contains(&command), "{calibration}");
         let summary = section(&html, "summary");
-        assert!(summary.contains("anew: eval.json is not of this version") && summary.contains(&command));
+        assert!(summary.contains("again: eval.json is not of this version") && summary.contains(&command));
         assert!(summary.contains("by which the best epoch was chosen"), "{summary}");
         made.record(&evaluation);
     }
