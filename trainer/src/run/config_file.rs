@@ -352,4 +352,31 @@ mod tests {
             assert!(error.contains(expected), "{text}: {error}");
         }
     }
+
+    #[test]
+    fn every_object_of_a_configuration_is_a_section_or_a_value_that_is_replaced_whole() {
+        // One of several kinds, with what belongs to it; and what says which weights a run began with.
+        let values = [
+            "/augment/crop",
+            "/network/class_layer",
+            "/optim/schedule",
+            "/pretrained",
+            "/split/group",
+            "/loss/keep",
+        ];
+        fn objects(path: &str, value: &Value, found: &mut Vec<String>) {
+            let Some(fields) = value.as_object() else { return };
+            found.push(path.to_owned());
+            if is_section(path) {
+                fields.iter().for_each(|(name, value)| objects(&format!("{path}/{name}"), value, found));
+            }
+        }
+        for config in Recipe::ALL.map(Recipe::config).into_iter().chain([odd()]) {
+            let mut found = Vec::new();
+            objects("", &settings(&config), &mut found);
+            for path in found {
+                assert!(is_section(&path) || values.contains(&path.as_str()), "{path} is neither");
+            }
+        }
+    }
 }

@@ -26,8 +26,11 @@ pub struct FetchArgs {
     /// Whose weights
     #[arg(
         value_parser = whose,
-        help = "Whose weights: efficientnet-lite0, efficientnet-lite1, efficientnet-lite2, vgg16, or \
-        (if built with the feature `hub`) a repository on Hugging Face's hub, like timm/resnet50.a1_in1k"
+        help = format!(
+            "Whose weights: {}, or (if built with the feature `hub`) a repository on Hugging Face's hub, like \
+             timm/resnet50.a1_in1k",
+            known()
+        )
     )]
     pub name: Whose,
     /// The file to write [default: one in your cache folder, where the next call finds it]
@@ -49,11 +52,15 @@ fn whose(text: &str) -> Result<Whose, String> {
         check_name(text)?;
         return Ok(Whose::Hub(text.to_owned()));
     }
-    Name::from_str(text, true).map(Whose::Known).map_err(|_| {
-        let names: Vec<_> = Name::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
-        let names: Vec<&str> = names.iter().map(clap::builder::PossibleValue::get_name).collect();
-        format!("choose {}, or a repository like timm/resnet50.a1_in1k", names.join(", "))
-    })
+    Name::from_str(text, true)
+        .map(Whose::Known)
+        .map_err(|_| format!("choose {}, or a repository like timm/resnet50.a1_in1k", known()))
+}
+
+/// The names of all that comes in wheels.
+fn known() -> String {
+    let names = Name::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    names.map(|name| name.get_name().to_owned()).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether it reads like `owner/name` on the hub.
