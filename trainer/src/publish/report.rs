@@ -35,6 +35,7 @@ use maud::{Markup, html};
 use crate::data::lint::Lint;
 use crate::data::picture::ReadError;
 use crate::measure::answers::AnswerError;
+use crate::measure::eval::wilson;
 use crate::net::layer::{Cost, ShapeError, cost};
 use crate::run::folder::{FolderError, Trained};
 use crate::run::records::{self, EpochMetrics, Evaluation, NoEvaluation};
@@ -106,6 +107,14 @@ impl Findings<'_> {
             counts[sample.class] += 1;
         }
         counts
+    }
+
+    /// The interval of the share of right answers, 95 %.
+    fn top1_interval(&self) -> Option<[f64; 2]> {
+        let measured = &self.measured;
+        let evaluated = self.evaluation.as_ref().ok().map(|evaluation| evaluation.top1_interval);
+        let right = measured.pictures - measured.wrong().min(measured.pictures);
+        evaluated.or_else(|| (measured.pictures > 0).then(|| wilson(right, measured.pictures)))
     }
 }
 

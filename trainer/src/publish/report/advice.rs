@@ -3,7 +3,6 @@
 use super::Findings;
 use super::lint::grave;
 use super::measured::Split;
-use super::summary::top1_interval;
 use super::words::{command, count, interval, listed, percent, typed};
 use crate::run::records::NoEvaluation;
 
@@ -178,7 +177,7 @@ fn calibrate(findings: &Findings) -> Option<Advice> {
 }
 
 fn test_more(findings: &Findings) -> Option<Advice> {
-    let range = top1_interval(findings).filter(|[low, high]| high - low > 0.1)?;
+    let range = findings.top1_interval().filter(|[low, high]| high - low > 0.1)?;
     let split = findings.measured.split;
     (split == Split::Test).then(|| Advice {
         text: format!(

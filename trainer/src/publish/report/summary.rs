@@ -8,7 +8,6 @@ use super::chart::at;
 use super::measured::Split;
 use super::words::{command, count, interval, listed, percent};
 use super::{Findings, source};
-use crate::measure::eval::wilson;
 use crate::net::network::ClassLayer;
 
 /// Labels that are named.
@@ -36,14 +35,6 @@ pub fn section(findings: &Findings) -> Markup {
     }
 }
 
-/// The interval of the share of right answers, 95 %.
-pub fn top1_interval(findings: &Findings) -> Option<[f64; 2]> {
-    let measured = &findings.measured;
-    let evaluated = findings.evaluation.as_ref().ok().map(|evaluation| evaluation.top1_interval);
-    let right = measured.pictures - measured.wrong().min(measured.pictures);
-    evaluated.or_else(|| (measured.pictures > 0).then(|| wilson(right, measured.pictures)))
-}
-
 fn score(findings: &Findings) -> Markup {
     let measured = &findings.measured;
     html! {
@@ -51,7 +42,7 @@ fn score(findings: &Findings) -> Markup {
             @if let Some(top1) = measured.top1 {
                 p.large { (format!("{:.1}", 100.0 * top1)) span.unit { "%" } }
                 p { "of the " (measured.split.name()) " pictures answered rightly" }
-                @if let Some(interval) = top1_interval(findings) { (scale(top1, interval)) }
+                @if let Some(interval) = findings.top1_interval() { (scale(top1, interval)) }
             } @else {
                 p.large { "?" }
                 p { "no picture to measure on" }
