@@ -7,6 +7,7 @@
 mod camera;
 mod classes;
 mod copies;
+mod exif_data;
 mod likeness;
 mod measure;
 mod shapes;

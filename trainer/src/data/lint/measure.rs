@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::camera::{Exif, exif};
+use super::exif_data::{Exif, exif};
 use super::likeness::{Likeness, likeness};
 use super::{Group, Named};
 use crate::data::dataset::{Dataset, Sample};
