@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 
-use super::dense::{COLUMNS, Dense};
+use super::geometry::Dense;
 use super::product::Matrix;
 use super::simd::widest;
 use super::storage::Real;
 use super::window::{LANES, Phases, SLACK, fill_phases};
 
+/// Columns that keep the matrix product busy; pictures with smaller maps are taken several at once.
+pub(super) const COLUMNS: usize = 192;
 /// Floats of a block of columns: half a megabyte, to stay in a core's second cache.
 const BLOCK: usize = 128 * 1024;
 

@@ -4,22 +4,11 @@
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use super::dense::Dense;
 use super::depthwise::Depthwise;
+use super::geometry::{Conv, ConvGeometry, Dense};
 use super::storage::{Real, by_float, check_floats, on_cuda, picture_dims, stored, values};
 use super::tape::{apply2, tracks};
 use super::window::Window;
-
-/// How a kernel goes over a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvGeometry {
-    /// Pixels from one position to the next, downwards and across.
-    pub stride: usize,
-    /// Rows and columns of zeros around the picture: top, left, bottom, right.
-    pub padding: [usize; 4],
-    /// Groups of channels that do not see each other; as many as input channels is depthwise.
-    pub groups: usize,
-}
 
 /// Convolution (cross-correlation, as every network library means it) without bias.
 ///
@@ -56,22 +45,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, g: ConvGeometry) -> Result<Tensor> {
     apply2([&x.contiguous()?, &weight.contiguous()?], conv)
 }
 
-/// A convolution whose sizes were checked.
-#[derive(Clone, Copy)]
-pub(super) struct Conv {
-    pub batch: usize,
-    pub inputs: usize,
-    pub outputs: usize,
-    pub groups: usize,
-    pub window: Window,
-}
-
 impl Conv {
-    /// One input plane to one output plane: memory-bound, so not worth a matrix product.
-    pub(super) fn is_depthwise(&self) -> bool {
-        self.groups == self.inputs && self.inputs == self.outputs
-    }
-
     fn forward<T: Real>(&self, x: &[T], weight: &[T]) -> Vec<T> {
         if self.is_depthwise() {
             Depthwise::of(self).forward(x, weight)

@@ -8,34 +8,17 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use super::columns::{Block, add_columns};
-use super::conv::Conv;
+use super::columns::{Block, COLUMNS, add_columns};
+use super::geometry::{Conv, Dense};
 use super::product::{Matrix, write_product};
 use super::storage::{Real, fresh, write_copy, written};
 use super::window::{Phases, Window, add_phases};
 use super::winograd::Winograd;
 
-/// Columns that keep the matrix product busy; pictures with smaller maps are taken several at once.
-pub(super) const COLUMNS: usize = 192;
 /// Channels of both sides turned at once, so that neither side jumps through memory for a kernel.
 const TILE: usize = 16;
 
-/// A convolution as products of `[Co / g, depth]` weights and `[depth, positions]` columns.
-pub(super) struct Dense {
-    pub conv: Conv,
-    /// Input and output channels of one group.
-    pub inputs: usize,
-    pub outputs: usize,
-    /// Rows of columns: input channels of a group times kernel taps.
-    pub depth: usize,
-}
-
 impl Dense {
-    pub(super) fn of(conv: &Conv) -> Dense {
-        let inputs = conv.inputs / conv.groups;
-        Dense { conv: *conv, inputs, outputs: conv.outputs / conv.groups, depth: inputs * conv.window.taps() }
-    }
-
     /// `y[b, co, p] = sum_k weight[co, k] columns[k, p]`.
     pub(super) fn forward<T: Real>(&self, x: &[T], weight: &[T]) -> Vec<T> {
         let conv = &self.conv;
@@ -188,12 +171,6 @@ impl Dense {
                 }
             }
         }
-    }
-
-    /// Floats of a picture before and after.
-    pub(super) fn picture_sizes(&self) -> (usize, usize) {
-        let Conv { inputs, outputs, window, .. } = &self.conv;
-        (inputs * window.area(), outputs * window.positions())
     }
 
     /// Pictures one task takes: enough columns for the matrix product, but an even number of tasks,

@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use super::conv::Conv;
+use super::geometry::Conv;
 use super::simd::widest;
 use super::storage::{Pieces, Real, fresh, written};
 use super::window::{LANES, Phases, SLACK, add_phases, fill_phases};

@@ -18,6 +18,7 @@ mod coverage;
 mod cuda;
 mod dense;
 mod depthwise;
+mod geometry;
 mod norm;
 mod pool;
 mod product;
@@ -37,10 +38,11 @@ mod reference;
 
 pub use activation::{Activation, add, add_relu, relu, relu6};
 pub use ccmp::{ccmp, masked_ccmp};
-pub use conv::{ConvGeometry, conv2d};
+pub use conv::conv2d;
 pub use coverage::coverage;
 #[cfg(feature = "cuda")]
 pub use cuda::{Upload, Uploads, allow_tf32, open_gpu, peak_gpu_bytes};
+pub use geometry::ConvGeometry;
 pub use norm::{BatchNormOutput, batch_norm_train};
 pub use pool::{avg_pool, gap, max_pool};
 pub use running::move_running;

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::columns::Block;
-use super::dense::{COLUMNS, Dense};
+use super::columns::{Block, COLUMNS};
+use super::geometry::Dense;
 use super::product::write_product;
 use super::storage::{Pieces, Real};
 use super::tape::add_to;

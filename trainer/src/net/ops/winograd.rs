@@ -16,7 +16,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::columns::Block;
-use super::conv::Conv;
+use super::geometry::Conv;
 use super::product::{Matrix, write_product};
 use super::simd::widest;
 use super::storage::{Pieces, Real, fresh, write_copy, written};
@@ -71,7 +71,7 @@ impl Winograd {
         Some(Winograd { conv: *conv, input, output })
     }
 
-    /// `y`, as [`Dense::forward`](super::dense::Dense::forward).
+    /// `y`, as [`Dense::forward`](super::geometry::Dense::forward).
     pub(super) fn forward<T: Real>(&self, x: &[T], weight: &[T]) -> Vec<T> {
         let Conv { batch, inputs, outputs, .. } = self.conv;
         let (picture_in, picture_out) = (inputs * self.conv.window.area(), outputs * self.output.area());
@@ -100,7 +100,7 @@ impl Winograd {
         unsafe { written(y) }
     }
 
-    /// `dweight`, as [`Dense::weight_gradient`](super::dense::Dense::weight_gradient). The batch is cut into
+    /// `dweight`, as [`Dense::weight_gradient`](super::geometry::Dense::weight_gradient). The batch is cut into
     /// partial sums as sizes alone decide.
     pub(super) fn weight_gradient<T: Real>(&self, x: &[T], dy: &[T]) -> Vec<T> {
         let Conv { batch, inputs, outputs, .. } = self.conv;

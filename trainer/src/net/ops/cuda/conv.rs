@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::super::conv::Conv;
+use super::super::geometry::Conv;
 use super::super::tape::{Arrived, Backward, Input};
 use super::cudnn::{Geometry, Pass, convolve};
 use super::depthwise;

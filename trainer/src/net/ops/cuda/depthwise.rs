@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::super::conv::Conv;
+use super::super::geometry::Conv;
 use super::filter::filter;
 use super::launch::{Arg, DEPTHWISE, Grid, count, launch, suffix, width};
 use super::memory::{Fresh, address_of, cuda};
