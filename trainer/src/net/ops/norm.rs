@@ -9,24 +9,13 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDTyp
 use rayon::prelude::*;
 
 use super::activation::{Activation, clamped, passed};
+use super::norm_output::BatchNormOutput;
 use super::simd::widest;
 use super::storage::{
     Pieces, Real, by_float, check_floats, fresh, on_cuda, picture_dims, stored, values, written,
 };
 use super::sums::Sums;
 use super::tape::{apply3, tracks};
-
-/// What a training step gets from batch normalisation.
-pub struct BatchNormOutput {
-    /// `[B, C, H, W]`.
-    pub y: Tensor,
-    /// Mean of the batch, `[C]`; no gradient.
-    pub mean: Tensor,
-    /// Biased variance of the batch, by which `y` was normalised, `[C]`; no gradient.
-    pub var: Tensor,
-    /// Unbiased variance of the batch, for the running statistics, `[C]`; no gradient.
-    pub var_unbiased: Tensor,
-}
 
 /// Batch normalisation by the batch's own statistics, then the activation (Ioffe and Szegedy 2015):
 /// `y = act(gamma (x - mean) / sqrt(var + eps) + beta)`.

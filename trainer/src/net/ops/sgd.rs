@@ -8,19 +8,7 @@ use rayon::prelude::*;
 
 use super::simd::widest;
 use super::storage::{CHUNK, Real, by_float, check_floats, values, values_mut};
-
-/// The numbers of a step, as `torch.optim.SGD` means them (no dampening).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SgdStep {
-    /// Learning rate.
-    pub rate: f64,
-    /// Share of the velocity that stays.
-    pub momentum: f64,
-    /// Nesterov's form: step along the gradient plus the new velocity's share.
-    pub nesterov: bool,
-    /// Added to the gradient: this times the parameter.
-    pub weight_decay: f64,
-}
+use super::update::{SgdStep, Update};
 
 /// `g' = g + weight_decay p; v = momentum v + g'; p -= rate (g' + momentum v if nesterov, else v)`.
 ///
@@ -53,18 +41,6 @@ fn check(param: &Var, velocity: &Var, grad: &Tensor) -> Result<()> {
 fn step_of(param: &Var, velocity: &Var, grad: &Tensor, step: SgdStep) -> Result<()> {
     let step = Step { velocity: velocity.as_tensor(), step };
     param.inplace_op2(&grad.contiguous()?, &step)
-}
-
-/// A parameter's share of a step, see [`sgd_steps`].
-pub struct Update<'a> {
-    /// What learns.
-    pub param: &'a Var,
-    /// Its velocity.
-    pub velocity: &'a Var,
-    /// Its gradient.
-    pub gradient: &'a Tensor,
-    /// Its numbers.
-    pub step: SgdStep,
 }
 
 /// [`sgd_step`] of many parameters; on a GPU all at once, there with one momentum for all.

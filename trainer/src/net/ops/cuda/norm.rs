@@ -3,7 +3,7 @@
 use candle_core::{DType, Result, Tensor, Var, bail};
 
 use super::super::activation::Activation;
-use super::super::norm::BatchNormOutput;
+use super::super::norm_output::BatchNormOutput;
 use super::super::tape::{Arrived, Backward, Input};
 use super::launch::{Arg, Grid, NORM, count, launch, suffix, width};
 use super::memory::{Fresh, address_of, cuda, map_type, maps, shown, single};

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::super::sgd::Update;
+use super::super::update::Update;
 use super::launch::{Arg, Grid, SGD, count, launch};
 use super::memory::{address_of, cuda};
 
