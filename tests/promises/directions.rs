@@ -1,7 +1,9 @@
-//! Modules depend on each other in one direction: no circle of rooms in any crate, and the trainer's wings in their order.
+//! Modules depend on each other in one direction: no circle of rooms in any crate, none among the children of any module,
+//! and the trainer's wings in their order.
 //!
 //! A room is a module beside others: a file of a crate's root with all that is below it; in the trainer's library, of a wing.
-//! What counts is code outside of tests: each path that begins with `crate::` or `super::`.
+//! What counts is code outside of tests: each path that begins with `crate::` or `super::`. Code behind a feature counts as
+//! all other, since files are read and not compiled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,6 +11,15 @@ use std::path::Path;
 
 /// The trainer's wings. Each may use those before it; training and measuring do not know each other.
 const WINGS: [&str; 6] = ["net", "data", "run", "training", "measure", "publish"];
+
+/// The folder of each crate's root file, and how many names long its rooms are.
+const CRATES: [(&str, usize); 5] = [
+    ("../trainer/src", 2),
+    ("../trainer/src/bin/fieldmark-trainer", 1),
+    ("../runtime/src", 1),
+    ("../runtime/src/bin/fieldmark", 1),
+    ("../xtask/src", 1),
+];
 
 /// Who uses whom. A module is its path from the crate's root, which is the empty one.
 type Uses = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
@@ -32,17 +43,26 @@ fn the_trainers_wings_use_only_wings_before_them() {
 
 #[test]
 fn no_crate_has_a_circle_of_modules() {
-    for (folder, depth) in [
-        ("../trainer/src", 2),
-        ("../trainer/src/bin/fieldmark-trainer", 1),
-        ("../runtime/src", 1),
-        ("../runtime/src/bin/fieldmark", 1),
-        ("../xtask/src", 1),
-    ] {
+    for (folder, depth) in CRATES {
         let uses = uses(folder, depth);
         assert!(uses.len() > 5, "{folder} has {} modules", uses.len());
         let circle = circle(&uses);
         assert!(circle.is_none(), "{folder}: {}", circle.unwrap());
+    }
+}
+
+/// What does not count: a module and its own children, which may use each other. So a path that leads to a parent, for a name
+/// that the parent has from another of its children, is no arrow to that child; nor is a call of a method, which names no module.
+#[test]
+fn no_module_has_a_circle_of_children() {
+    for (folder, _) in CRATES {
+        let families = siblings(&modules(folder));
+        let arrows: usize = families.values().map(|uses| arrows(uses).count()).sum();
+        assert!(arrows > 10, "{folder} has {arrows} arrows");
+        for (parent, uses) in families {
+            let circle = circle(&uses);
+            assert!(circle.is_none(), "{folder}, {}: {}", name(&parent), circle.unwrap());
+        }
     }
 }
 
@@ -77,22 +97,63 @@ fn a_circle_is_found_and_named() {
     assert_eq!(circle(&uses(&[("a", "b"), ("b", "c"), ("c", "b")])).unwrap(), "b -> c -> b");
 }
 
-/// The rooms of the crate whose root file is in `folder`, `depth` names long at most, and what each uses.
-fn uses(folder: &str, depth: usize) -> Uses {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let mut files = Vec::new();
-    gather(&folder, &mut Vec::new(), &mut files);
-    let modules: BTreeSet<Vec<String>> = files.iter().map(|(module, _)| module.clone()).collect();
-    // The longest beginning of a path that is a module, cut to a room.
-    let room = |path: &[String]| {
-        let length = (0..=path.len()).rev().find(|&length| modules.contains(&path[..length])).unwrap_or(0);
-        path[..length.min(depth)].to_vec()
+#[test]
+fn a_circle_of_children_is_one_of_all_that_is_below_them() {
+    let module = |path: &str| path.split("::").map(str::to_owned).collect::<Vec<_>>();
+    let families = |pairs: &[(&str, &str)]| {
+        let mut modules = Uses::new();
+        for (from, to) in pairs {
+            modules.entry(module(from)).or_default().insert(module(to));
+        }
+        siblings(&modules)
     };
+    let found = families(&[("net::ops::a::x", "net::ops::b"), ("net::ops::b::y::z", "net::ops::a")]);
+    assert_eq!(found.keys().collect::<Vec<_>>(), [&module("net::ops")]);
+    assert_eq!(circle(&found[&module("net::ops")]).unwrap(), "net::ops::a -> net::ops::b -> net::ops::a");
+    assert!(families(&[("net::ops", "net::ops::a"), ("net::ops::a", "net::ops")]).is_empty());
+}
+
+/// The modules of the crate whose root file is in `folder`, and those that their paths lead to: of each path the longest
+/// beginning that is a module.
+fn modules(folder: &str) -> Uses {
+    let mut files = Vec::new();
+    gather(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut Vec::new(), &mut files);
+    let modules: BTreeSet<Vec<String>> = files.iter().map(|(module, _)| module.clone()).collect();
     let mut uses = Uses::new();
     for (module, code) in &files {
-        let from = room(module);
+        let used = uses.entry(module.clone()).or_default();
         for path in paths(code, module) {
-            let to = room(&path);
+            let length =
+                (0..=path.len()).rev().find(|&length| modules.contains(&path[..length])).unwrap_or(0);
+            used.insert(path[..length].to_vec());
+        }
+    }
+    uses
+}
+
+/// Of each parent, the children that use others of its children, or what is below those.
+fn siblings(modules: &Uses) -> BTreeMap<Vec<String>, Uses> {
+    let mut families: BTreeMap<Vec<String>, Uses> = BTreeMap::new();
+    for (from, used) in modules {
+        for to in used {
+            let shared = from.iter().zip(to).take_while(|(from, to)| from == to).count();
+            if shared < from.len() && shared < to.len() {
+                let uses = families.entry(from[..shared].to_vec()).or_default();
+                uses.entry(from[..=shared].to_vec()).or_default().insert(to[..=shared].to_vec());
+            }
+        }
+    }
+    families
+}
+
+/// The rooms of the crate whose root file is in `folder`, `depth` names long at most, and what each uses.
+fn uses(folder: &str, depth: usize) -> Uses {
+    let room = |module: &[String]| module[..module.len().min(depth)].to_vec();
+    let mut uses = Uses::new();
+    for (module, used) in &modules(folder) {
+        let from = room(module);
+        for to in used {
+            let to = room(to);
             let is_face = from.starts_with(&to) && !to.is_empty();
             if to != from && !is_face {
                 uses.entry(from.clone()).or_default().insert(to);
@@ -103,7 +164,8 @@ fn uses(folder: &str, depth: usize) -> Uses {
     // The root uses what it declares; a face declares, and uses nothing.
     if let Some(root) = uses.get(&Vec::new()).cloned() {
         let rooms: Vec<_> = uses.keys().filter(|room| room.len() == 1).cloned().collect();
-        let has_code = !root.is_empty() || folder.join("main.rs").exists();
+        let has_code =
+            !root.is_empty() || Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("main.rs").exists();
         if has_code {
             uses.entry(Vec::new()).or_default().extend(rooms);
         }
