@@ -13,6 +13,7 @@ mod comparison;
 mod epoch;
 mod evaluation;
 mod faithfulness;
+mod pointing;
 mod split;
 mod summary;
 
@@ -27,13 +28,13 @@ use serde::de::DeserializeOwned;
 pub use comparison::{Comparison, Part, ScoreResult};
 pub use epoch::{EpochMetrics, Pace};
 pub use evaluation::{
-    Bin, Calibration, ClassResult, Confusion, CueRates, Evaluation, FittedOn, HeadAndMaps, Rates,
-    Reliability, UnknownResult,
+    Bin, Calibration, ClassResult, Confusion, Evaluation, FittedOn, HeadAndMaps, Reliability, UnknownResult,
 };
 pub use faithfulness::{
     Background, ByRegion, ClassBackground, ClassScore, Coverings, Curve, Distance, Faithfulness, Moved,
     Square, Stability,
 };
+pub use pointing::{CueRates, Rates};
 pub use split::{SkippedFile, SplitRecord};
 pub use summary::EvaluationSummary;
 
