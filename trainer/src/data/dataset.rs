@@ -12,6 +12,7 @@ mod flowers;
 mod folder;
 mod list;
 mod mat;
+mod mat_error;
 mod split;
 mod table;
 mod without;
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use error::DatasetError;
-pub use mat::MatError;
+pub use mat_error::MatError;
 pub use split::{GroupBy, SplitRule, source};
 
 /// One picture.

@@ -9,9 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::DatasetError;
-
-/// A file, and what it inflates to, bytes. The largest of the known lists has 2 MB.
-const MAX_BYTES: u64 = 64 << 20;
+use super::mat_error::{MAX_BYTES, MatError};
 
 /// How deep arrays may lie in arrays.
 const MAX_DEPTH: usize = 8;
@@ -22,30 +20,6 @@ const HEADER: usize = 128;
 mod kind {
     pub const MATRIX: u32 = 14;
     pub const COMPRESSED: u32 = 15;
-}
-
-/// Why a file is no list of a known data set.
-#[derive(Debug, thiserror::Error)]
-pub enum MatError {
-    /// Another kind of file, or another byte order or version of it.
-    #[error(
-        "expected a MATLAB file of level 5, got {actual}; copy it again from its source, or in MATLAB save it with -v7"
-    )]
-    Kind {
-        /// What it looks like.
-        actual: String,
-    },
-    /// More bytes than a list of pictures has.
-    #[error("expected at most {MAX_BYTES} bytes, inflated, got more; copy it again from its source")]
-    Size,
-    /// The file's bytes do not fit together.
-    #[error("damaged at byte {at}: expected {expected}; copy it again from its source")]
-    Damaged {
-        /// Place in the file, or in the compressed part.
-        at: usize,
-        /// What should stand there.
-        expected: &'static str,
-    },
 }
 
 /// An array. Shapes are not kept: the lists here are all one row or one column.
