@@ -24,6 +24,9 @@ const CRATES: [(&str, usize); 5] = [
 /// Who uses whom. A module is its path from the crate's root, which is the empty one.
 type Uses = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
 
+/// Names that modules have from their children, and where these are: both are paths from the crate's root.
+type Names = BTreeMap<Vec<String>, Vec<String>>;
+
 #[test]
 fn the_trainers_wings_use_only_wings_before_them() {
     let place = |wing: &str| WINGS.iter().position(|known| *known == wing);
@@ -51,8 +54,8 @@ fn no_crate_has_a_circle_of_modules() {
     }
 }
 
-/// What does not count: a module and its own children, which may use each other. So a path that leads to a parent, for a name
-/// that the parent has from another of its children, is no arrow to that child; nor is a call of a method, which names no module.
+/// What does not count: a module and its own children, which may use each other; a call of a method, which names no module;
+/// names that a parent has by `*` or `as` from a child.
 #[test]
 fn no_module_has_a_circle_of_children() {
     for (folder, _) in CRATES {
@@ -70,7 +73,8 @@ fn no_module_has_a_circle_of_children() {
 fn paths_are_read_as_the_compiler_reads_them() {
     let at = ["net".to_owned(), "layer".to_owned()];
     let code = "use crate::data::{batch, lint::{Lint, table}};\nuse super::ops::Sum;\nuse super::super::random;\n\
-        // crate::nothing\nfn f() { crate::run::folder::open(); not_crate::x() }";
+        // crate::nothing\nfn f() { crate::run::folder::open(); not_crate::x() }\n#[cfg(test)]\nuse super::tested;\n\
+        #[cfg(all(test, unix))]\n#[allow(unused)]\npub mod tests {\n    use super::*;\n}";
     let found: Vec<String> = paths(code, &at).iter().map(|path| path.join("::")).collect();
     let expected = [
         "data::batch",
@@ -79,6 +83,7 @@ fn paths_are_read_as_the_compiler_reads_them() {
         "run::folder::open",
         "net::ops::Sum",
         "random",
+        "net::tested",
     ];
     assert_eq!(found, expected);
 }
@@ -113,22 +118,59 @@ fn a_circle_of_children_is_one_of_all_that_is_below_them() {
     assert!(families(&[("net::ops", "net::ops::a"), ("net::ops::a", "net::ops")]).is_empty());
 }
 
-/// The modules of the crate whose root file is in `folder`, and those that their paths lead to: of each path the longest
-/// beginning that is a module.
+#[test]
+fn a_name_that_a_module_has_from_its_child_leads_to_the_child() {
+    let module = |path: &str| path.split("::").map(str::to_owned).collect::<Vec<_>>();
+    let code = "pub use b::{B, c::C};\nuse std::fs;\nfn f() {\n    use b::Inner;\n}\n";
+    let modules: BTreeSet<_> = ["a", "a::b", "a::b::c"].map(module).into_iter().collect();
+    let names = names_of_children(code, &module("a"), &modules);
+    assert_eq!(names.len(), 2);
+    let led = |path: &str| home(module(path), &modules, &names);
+    assert_eq!(led("a::B"), module("a::b"));
+    assert_eq!(led("a::C::new"), module("a::b::c"));
+    assert_eq!(led("a::Other"), module("a"));
+    assert_eq!(led("a::b::c"), module("a::b::c"));
+}
+
+/// The modules of the crate whose root file is in `folder`, and those that their paths lead to.
 fn modules(folder: &str) -> Uses {
     let mut files = Vec::new();
     gather(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut Vec::new(), &mut files);
     let modules: BTreeSet<Vec<String>> = files.iter().map(|(module, _)| module.clone()).collect();
+    let names: Names =
+        files.iter().flat_map(|(module, code)| names_of_children(code, module, &modules)).collect();
     let mut uses = Uses::new();
     for (module, code) in &files {
-        let used = uses.entry(module.clone()).or_default();
-        for path in paths(code, module) {
-            let length =
-                (0..=path.len()).rev().find(|&length| modules.contains(&path[..length])).unwrap_or(0);
-            used.insert(path[..length].to_vec());
-        }
+        let used = paths(code, module).into_iter().map(|path| home(path, &modules, &names));
+        uses.entry(module.clone()).or_default().extend(used);
     }
     uses
+}
+
+/// The module that a path leads to: its longest beginning that is one, or the child that this has the next name from.
+fn home(mut path: Vec<String>, modules: &BTreeSet<Vec<String>>, names: &Names) -> Vec<String> {
+    loop {
+        let length = (0..=path.len()).rev().find(|&length| modules.contains(&path[..length])).unwrap_or(0);
+        let Some(place) = path.get(..=length).and_then(|name| names.get(name)) else {
+            return path[..length].to_vec();
+        };
+        path = [place.as_slice(), &path[length + 1..]].concat();
+    }
+}
+
+/// The names that the `use` items of `module` take from its children, and where they are.
+fn names_of_children(code: &str, module: &[String], modules: &BTreeSet<Vec<String>>) -> Names {
+    let code = counted(code);
+    let mut found = Vec::new();
+    for (at, item) in code.match_indices("use ") {
+        let before = code[..at].rsplit('\n').next().unwrap_or_default();
+        if before.is_empty() || before.starts_with("pub") {
+            expand(module, &code[at + item.len()..], &mut found);
+        }
+    }
+    let child = module.len() + 1;
+    found.retain(|path| path.len() > child && modules.contains(&path[..child]));
+    found.into_iter().map(|path| ([module, &path[path.len() - 1..]].concat(), path)).collect()
 }
 
 /// Of each parent, the children that use others of its children, or what is below those.
@@ -196,11 +238,22 @@ fn gather(folder: &Path, module: &mut Vec<String>, files: &mut Vec<(Vec<String>,
     }
 }
 
+/// The code that counts: without comments, and without the modules of tests at the end of a file.
+fn counted(code: &str) -> String {
+    let lines: Vec<&str> = code.lines().collect();
+    let is_of_tests = |at: &usize| {
+        let item = lines[*at..].iter().find(|line| !line.starts_with("#["));
+        lines[*at].starts_with("#[cfg(")
+            && lines[*at].contains("test")
+            && item.is_some_and(|item| item.contains("mod ") && item.ends_with('{'))
+    };
+    let end = (0..lines.len()).find(is_of_tests).unwrap_or(lines.len());
+    lines[..end].iter().map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n").collect()
+}
+
 /// The paths in the code of `module`, from the crate's root.
 fn paths(code: &str, module: &[String]) -> Vec<Vec<String>> {
-    let code = without_tests(code);
-    let without_comment = |line: &str| line.split("//").next().unwrap_or_default().to_owned() + "\n";
-    let code: String = code.lines().map(without_comment).collect();
+    let code = counted(code);
     let mut found = Vec::new();
     for (start, base) in [("crate::", &[][..]), ("super::", &module[..module.len().saturating_sub(1)])] {
         for (at, _) in code.match_indices(start) {
@@ -216,16 +269,6 @@ fn paths(code: &str, module: &[String]) -> Vec<Vec<String>> {
         }
     }
     found
-}
-
-/// The code before the module of tests, which stands last.
-fn without_tests(code: &str) -> &str {
-    let starts = ["mod tests {", "pub mod tests {"].map(|start| format!("\n{start}\n"));
-    let is_of_tests = |before: &str| {
-        before.lines().next_back().is_some_and(|line| line.starts_with("#[cfg(") && line.contains("test"))
-    };
-    let at = starts.iter().filter_map(|start| code.find(start)).find(|&at| is_of_tests(&code[..at]));
-    &code[..at.unwrap_or(code.len())]
 }
 
 /// Adds the paths that `rest` begins with, behind `base`; groups in braces are several. What follows them is left.
