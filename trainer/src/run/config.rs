@@ -145,6 +145,14 @@ impl Config {
             not_negative(optim.warm_up_epochs),
         )?;
         in_range("optim.average", "0 to below 1", optim.average, (0.0..1.0).contains(&optim.average))?;
+        in_range("optim.momentum", "0 to below 1", optim.momentum, (0.0..1.0).contains(&optim.momentum))?;
+        if let Schedule::Step { at, factor } = &optim.schedule {
+            in_range("optim.schedule", "a factor above 0 to 1", factor, *factor > 0.0 && share(*factor))?;
+            let rise = at.iter().all(|&at| share(at)) && at.is_sorted();
+            in_range("optim.schedule", "shares of the run, rising", format!("{at:?}"), rise)?;
+        }
+        let patience = self.patience.unwrap_or(1);
+        in_range("patience", "at least 1", patience, patience >= 1)?;
         in_range("loss.mc.mu", "at least 0", loss.mc.mu, not_negative(loss.mc.mu))?;
         in_range("loss.mc.lambda", "at least 0", loss.mc.lambda, not_negative(loss.mc.lambda))?;
         in_range(
@@ -164,8 +172,12 @@ impl Config {
         }
         match augment.crop {
             Crop::Whole => Ok(()),
-            Crop::Part { area: [low, _], .. } => {
-                in_range("augment.crop.area", "above 0 to 1", low, low > 0.0 && low <= 1.0)
+            Crop::Part { area: [low, high], ratio: [narrow, wide] } => {
+                let rising = |low: f32, high: f32| low > 0.0 && low <= high && high.is_finite();
+                let is_area = rising(low, high) && high <= 1.0;
+                in_range("augment.crop.area", "above 0 to 1, rising", format!("{low}, {high}"), is_area)?;
+                let is_ratio = rising(narrow, wide);
+                in_range("augment.crop.ratio", "above 0, rising", format!("{narrow}, {wide}"), is_ratio)
             }
             Crop::Shifted { by } => in_range("augment.crop.by", "0 to 1", by, share(f64::from(by))),
         }?;

@@ -353,6 +353,15 @@ mod tests {
         }
     }
 
+    /// The paths of all objects, down to those that are values.
+    fn objects(path: &str, value: &Value, found: &mut Vec<String>) {
+        let Some(fields) = value.as_object() else { return };
+        found.push(path.to_owned());
+        if is_section(path) {
+            fields.iter().for_each(|(name, value)| objects(&format!("{path}/{name}"), value, found));
+        }
+    }
+
     #[test]
     fn every_object_of_a_configuration_is_a_section_or_a_value_that_is_replaced_whole() {
         // One of several kinds, with what belongs to it; and what says which weights a run began with.
@@ -364,13 +373,6 @@ mod tests {
             "/split/group",
             "/loss/keep",
         ];
-        fn objects(path: &str, value: &Value, found: &mut Vec<String>) {
-            let Some(fields) = value.as_object() else { return };
-            found.push(path.to_owned());
-            if is_section(path) {
-                fields.iter().for_each(|(name, value)| objects(&format!("{path}/{name}"), value, found));
-            }
-        }
         for config in Recipe::ALL.map(Recipe::config).into_iter().chain([odd()]) {
             let mut found = Vec::new();
             objects("", &settings(&config), &mut found);

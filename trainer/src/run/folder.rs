@@ -17,7 +17,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::data::dataset::{self, Dataset};
@@ -52,24 +52,48 @@ pub(super) fn refuse_taken(run: &Path) -> Result<(), FolderError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(in_file("read", run)(error)),
     };
+    let is_config = |text: String| serde_json::from_str::<Config>(&text).is_ok();
+    let is_run = run.join(LAST).exists() || fs::read_to_string(run.join(CONFIG)).is_ok_and(is_config);
     let ours = [LOCK, CONFIG, SPLIT, METRICS, LAST, BEST, EVAL, UNKNOWN, UNKNOWN_RUNS, REPORT, EVENTS];
     for entry in entries {
         let file = entry.map_err(in_file("read", run))?.path();
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let is_ours = |ours: &&str| name.strip_prefix('.').is_some_and(|name| name.starts_with(*ours));
-        let is_leftover = file.extension().is_some_and(|ending| ending == "part") && ours.iter().any(is_ours);
-        if is_leftover {
+        // A run that has not written its settings yet has its lock alone.
+        let is_lock = name == LOCK && file.metadata().is_ok_and(|lock| lock.is_file() && lock.len() == 0);
+        if ours.iter().any(|ours| is_leftover(&name, ours)) {
             fs::remove_file(&file).map_err(in_file("write", &file))?;
-        } else if !ours.contains(&name.as_str()) {
+        } else if !(is_lock || is_run && ours.contains(&name.as_str())) {
             return Err(FolderError::Taken { path: run.to_owned(), file });
         }
     }
-    let config = run.join(CONFIG);
-    let is_foreign = |text: String| serde_json::from_str::<Config>(&text).is_err();
-    if fs::read_to_string(&config).is_ok_and(is_foreign) && !run.join(LAST).exists() {
-        return Err(FolderError::Taken { path: run.to_owned(), file: config });
-    }
     Ok(())
+}
+
+/// Whether `write_whole` names what it writes beside `file` so, before it renames it.
+fn is_leftover(name: &str, file: &str) -> bool {
+    let number = name
+        .strip_prefix('.')
+        .and_then(|name| name.strip_prefix(file)?.strip_prefix('.')?.strip_suffix(".part"));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
+/// Where a path leads, links followed as far as it is there.
+pub fn place(path: &Path) -> PathBuf {
+    let whole = path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // What is not there yet has no links to follow, and goes up by name.
+    let (mut there, mut rest) = (whole.as_path(), Vec::new());
+    loop {
+        if let Ok(found) = there.canonicalize() {
+            return rest.into_iter().rev().fold(found, |place: PathBuf, part| place.join(part));
+        }
+        match (there.parent(), there.components().next_back()) {
+            (Some(parent), Some(last)) => {
+                rest.push(last.as_os_str());
+                there = parent;
+            }
+            _ => return whole,
+        }
+    }
 }
 
 /// A new run's state written down, or an old one's read back into `network`, `average` and `velocities`.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::data::dataset::Dataset;
 use crate::run::error::{FolderError, in_file};
-use crate::run::folder::{LOCK, refuse_taken};
+use crate::run::folder::{LOCK, place, refuse_taken};
 
 /// Makes the run's folder, or takes an old one, for this program alone as long as the file is held.
 ///
@@ -13,16 +13,12 @@ use crate::run::folder::{LOCK, refuse_taken};
 /// [`FolderError`]: a folder of somebody's other files or among the pictures, or another program in it.
 pub fn claim(run: &Path, dataset: &Dataset) -> Result<File, FolderError> {
     refuse_taken(run)?;
-    fs::create_dir_all(run).map_err(in_file("write", run))?;
-    if let (Ok(run_folder), Ok(pictures)) = (run.canonicalize(), dataset.root.canonicalize())
-        && run_folder.starts_with(pictures)
-    {
-        // Only if it was made just now: what is in it was refused or is a run.
-        let _ = fs::remove_dir(run);
+    if place(run).starts_with(place(&dataset.root)) {
         return Err(FolderError::AmongPictures { path: run.to_owned() });
     }
+    fs::create_dir_all(run).map_err(in_file("write", run))?;
     let path = run.join(LOCK);
-    let lock = File::create(&path).map_err(in_file("write", &path))?;
+    let lock = File::options().create(true).append(true).open(&path).map_err(in_file("write", &path))?;
     // Some file systems have no locks; a run there is as safe as its user is careful.
     if let Err(TryLockError::WouldBlock) = lock.try_lock() {
         return Err(FolderError::Busy { path: run.to_owned() });

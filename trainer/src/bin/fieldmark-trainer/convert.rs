@@ -7,6 +7,7 @@ use fieldmark_trainer::net::backbone::{Backbone, Convention};
 use fieldmark_trainer::net::weights;
 
 use crate::args::ConvertArgs;
+use crate::own_files::refuse_same;
 use crate::say;
 
 /// Runs the subcommand.
@@ -14,6 +15,7 @@ use crate::say;
 /// # Errors
 /// Weights that cannot be read, or are another network's.
 pub fn run(args: &ConvertArgs) -> Result<()> {
+    refuse_same(&args.file, &args.out)?;
     convert(&args.file, args.backbone, args.convention, [&args.source, &args.licence], &args.out)?;
     say::result(&format!("{}", args.out.display()));
     Ok(())

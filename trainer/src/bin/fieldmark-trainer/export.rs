@@ -6,6 +6,7 @@ use fieldmark_trainer::publish::export;
 use fieldmark_trainer::run::folder;
 
 use crate::args::ExportArgs;
+use crate::own_files::refuse_inside;
 use crate::{checkpoint, say};
 
 /// Runs the subcommand.
@@ -13,6 +14,7 @@ use crate::{checkpoint, say};
 /// # Errors
 /// A run that cannot be read, and a model that the board's engine answers differently.
 pub fn run(args: &ExportArgs) -> Result<()> {
+    refuse_inside(&args.run, &args.out, None)?;
     let trained = folder::open(&args.run, args.data.as_deref(), checkpoint::chosen(args.last))?;
     let evaluation = folder::evaluation(&args.run, &trained.weights)?;
     let score = folder::comparison(&args.run)?.map_or(DEFAULT_SCORE, |comparison| comparison.chosen);

@@ -12,6 +12,7 @@ mod export;
 mod fetch;
 mod lint;
 mod make;
+mod own_files;
 mod progress;
 mod remedy;
 mod report;

@@ -4,7 +4,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -37,6 +37,7 @@ pub fn run(args: &MakeArgs) -> Result<()> {
     // Before the first stage that works in threads.
     let threads = args.typed.value("threads").map(|threads| threads.to_string_lossy().parse());
     progress::use_threads(threads.transpose().context("--threads")?)?;
+    let out = plain(&args.out);
     let data = match args.data() {
         Some(data) => {
             ensure!(
@@ -44,11 +45,11 @@ pub fn run(args: &MakeArgs) -> Result<()> {
                 "{} does not exist; name a folder of pictures or a CSV list",
                 data.display()
             );
-            data.to_owned()
+            plain(data)
         }
-        None => birds(args)?,
+        None => birds(args, &out)?,
     };
-    let [run, model, overlay] = ["run", "model.onnx", "overlay"].map(|name| args.out.join(name));
+    let [run, model, overlay] = ["run", "model.onnx", "overlay"].map(|name| out.join(name));
     train::run(&stage::<TrainArgs>("train", &args.train_words(&data, &run)?)?)?;
     stop::at_once()?;
     let example = eval::run(&stage::<EvalArgs>("eval", &args.measure_words(&data, &run))?)?.example;
@@ -89,12 +90,12 @@ fn stage<T: Args>(name: &'static str, words: &[OsString]) -> Result<T> {
     Ok(T::from_arg_matches(&matches?)?)
 }
 
-/// A path as a word that is no option.
-fn word(path: &Path) -> OsString {
+/// A path that no program takes for an option.
+fn plain(path: &Path) -> PathBuf {
     if path.as_os_str().as_encoded_bytes().starts_with(b"-") {
-        Path::new(".").join(path).into()
+        Path::new(".").join(path)
     } else {
-        path.into()
+        path.to_owned()
     }
 }
 
@@ -111,7 +112,7 @@ impl MakeArgs {
     }
 
     fn train_words(&self, data: &Path, run: &Path) -> Result<Vec<OsString>> {
-        let mut words = vec![word(data)];
+        let mut words = vec![data.into()];
         words.extend(self.typed.words(None));
         for (name, value) in QUICK_TRAIN.into_iter().filter(|(name, _)| self.quick && !self.typed.has(name)) {
             words.extend(words_of(name, Some(value.as_ref())));
@@ -125,14 +126,14 @@ impl MakeArgs {
 
     /// Of `eval` and of `report`.
     fn measure_words(&self, data: &Path, run: &Path) -> Vec<OsString> {
-        let mut words = vec![word(run)];
+        let mut words = vec![run.into()];
         words.extend(words_of("data", Some(data.as_os_str())));
         words.extend(self.typed.words(Some("device")));
         words
     }
 
     fn export_words(&self, data: &Path, run: &Path, model: &Path) -> Vec<OsString> {
-        let mut words = vec![word(run)];
+        let mut words = vec![run.into()];
         words.extend(words_of("data", Some(data.as_os_str())));
         words.extend(words_of("out", Some(model.as_os_str())));
         words.extend(self.if_quick(&QUICK_EXPORT));
@@ -150,23 +151,33 @@ impl MakeArgs {
     }
 }
 
-/// Draws the birds, unless an earlier run has: under another name first, so that the folder is whole or absent.
-fn birds(args: &MakeArgs) -> Result<PathBuf> {
-    let [whole, unfinished] = ["birds", "birds.unfinished"].map(|name| args.out.join(name));
+/// Draws the birds, unless an earlier run has: under another name first, so that the folder is whole or absent. The names
+/// with a dot are ours alone, and one program's at a time.
+fn birds(args: &MakeArgs, out: &Path) -> Result<PathBuf> {
+    let [whole, unfinished, lock] = ["birds", ".birds.unfinished", ".birds.lock"].map(|name| out.join(name));
     let mut words = args.synth_words();
     let wanted = line(Command::new("fieldmark-trainer").arg("synth").args(&words));
     if whole.exists() {
         refuse_other_birds(&whole, &wanted)?;
         return Ok(whole);
     }
+    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let held = File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
+    if let Err(TryLockError::WouldBlock) = held.try_lock() {
+        bail!(
+            "another program draws birds in {}; wait for it, or choose another folder (--out)",
+            out.display()
+        );
+    }
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
     }
-    words.push(word(&unfinished));
+    words.push(unfinished.clone().into());
     synth::run(&stage::<SynthArgs>("synth", &words)?)?;
     fs::write(unfinished.join(DRAWN_BY), wanted)
         .and_then(|()| fs::rename(&unfinished, &whole))
         .with_context(|| format!("cannot finish {}", whole.display()))?;
+    let _ = fs::remove_file(&lock);
     Ok(whole)
 }
 

@@ -10,6 +10,7 @@ use fieldmark_trainer::publish::{report, tensorboard};
 use fieldmark_trainer::run::folder;
 
 use crate::args::ReportArgs;
+use crate::own_files::refuse_inside;
 use crate::{checkpoint, progress, say};
 
 /// Runs the subcommand.
@@ -21,7 +22,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         return events(&args.run, folder);
     }
     let path = args.out.clone().unwrap_or_else(|| args.run.join(folder::REPORT));
-    refuse_inside(&args.run, &path, folder::REPORT)?;
+    refuse_inside(&args.run, &path, Some(folder::REPORT))?;
     let device = device::open(args.device, Precision::F32)?;
     let mut trained = folder::open(&args.run, args.data.as_deref(), checkpoint::chosen(args.last))?;
     trained.network = trained.network.on(&device, Precision::F32)?;
@@ -36,22 +37,11 @@ pub fn run(args: &ReportArgs) -> Result<()> {
 
 fn events(run: &Path, folder: &Path) -> Result<()> {
     let path = folder.join(folder::EVENTS);
-    refuse_inside(run, &path, folder::EVENTS)?;
+    refuse_inside(run, &path, Some(folder::EVENTS))?;
     let events =
         tensorboard::events(&folder::metrics(run)?, folder::began(run), folder::training_pictures(run)?);
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     write_whole(&path, &events).with_context(|| format!("cannot write {}", path.display()))?;
     say::result(&format!("{}", path.display()));
-    Ok(())
-}
-
-/// A run with unknown files or folders in it could not be resumed.
-fn refuse_inside(run: &Path, path: &Path, own: &str) -> Result<()> {
-    anyhow::ensure!(
-        !path.starts_with(run) || path == run.join(own),
-        "{} lies inside the run's folder, where only the run's own files may be; choose a place outside of it, or {}",
-        path.display(),
-        run.join(own).display()
-    );
     Ok(())
 }

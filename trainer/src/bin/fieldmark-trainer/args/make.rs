@@ -23,7 +23,7 @@ pub struct MakeArgs {
     /// other weights, a backbone, a configuration or a recipe from random weights is chosen
     #[arg(long, conflicts_with = "weights")]
     pub scratch: bool,
-    /// Do every stage in about a minute: few pictures, two epochs
+    /// Do every stage in about a minute: few pictures, two epochs, whatever a configuration says
     #[arg(long)]
     pub quick: bool,
     /// For training.
