@@ -89,3 +89,14 @@ fn birds_that_an_earlier_make_drew_otherwise_are_refused() {
     assert!(err.contains("was drawn by `fieldmark-trainer synth --train 1`, now "), "{err}");
     assert!(err.contains("choose another --out or remove it"), "{err}");
 }
+
+#[test]
+fn birds_are_drawn_by_one_program_at_a_time() {
+    let desk = Desk::new();
+    fs::create_dir(desk.path("out")).unwrap();
+    let lock = fs::File::create(desk.path("out/.birds.lock")).unwrap();
+    lock.lock().unwrap();
+    let refused = desk.make(["--quick", "--out", "out"]).expect(1).err();
+    assert!(refused.contains("another program draws birds in out") && refused.contains("--out"), "{refused}");
+    assert!(!desk.path("out/birds").exists());
+}

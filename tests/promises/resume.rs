@@ -148,7 +148,15 @@ fn folders_that_are_no_runs_are_refused_and_kept() {
     let birds = birds(folder.path());
     let taken = folder.path().join("project");
     std::fs::create_dir(&taken).unwrap();
-    for (file, text) in [("thesis.txt", "years of work"), ("config.json", "{\"theme\": \"dark\"}")] {
+    // Names that a run's own files have, among them.
+    for (file, text) in [
+        ("thesis.txt", "years of work"),
+        ("config.json", "{\"theme\": \"dark\"}"),
+        ("report.html", "<p>of the year</p>"),
+        ("lock", "the key is under the mat"),
+        (".lockscreen.part", "half a picture"),
+        ("best.safetensors", "somebody's weights"),
+    ] {
         let path = taken.join(file);
         std::fs::write(&path, text).unwrap();
         let refused = run("fieldmark-trainer", arguments(&birds, &taken)).expect(1);
@@ -156,10 +164,11 @@ fn folders_that_are_no_runs_are_refused_and_kept() {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         std::fs::remove_file(&path).unwrap();
     }
-    let inside = birds.join("run");
-    let refused = run("fieldmark-trainer", arguments(&birds, &inside)).expect(1);
-    assert!(refused.err().contains("inside the pictures' folder"), "{}", refused.err());
-    assert!(!inside.exists());
+    for inside in ["run", "a/deep/run"].map(|name| birds.join(name)) {
+        let refused = run("fieldmark-trainer", arguments(&birds, &inside)).expect(1);
+        assert!(refused.err().contains("inside the pictures' folder"), "{}", refused.err());
+    }
+    assert!(!birds.join("run").exists() && !birds.join("a").exists());
 }
 
 #[test]
