@@ -106,9 +106,9 @@ fn a_run_of_other_settings_or_pictures_is_refused_and_kept() {
     let other = arguments(&birds, &out).into_iter().chain(["--seed", "1"].map(OsStr::new));
     let refused = run("fieldmark-trainer", other.collect::<Vec<_>>()).expect(1);
     assert!(
-        refused
-            .err()
-            .contains("other settings; choose another folder, or delete this one to start again (--out)"),
+        refused.err().contains(
+            "other settings (seed 0, now 1); choose another folder, or delete this one to start again (--out)"
+        ),
         "{}",
         refused.err()
     );

@@ -130,6 +130,20 @@ impl ConfigFile {
     }
 }
 
+/// The first setting in which two configurations differ, with its value in each: `side 96, now 160`; nothing if they are equal.
+pub(super) fn difference(old: &Config, new: &Config) -> Option<String> {
+    let [old, new] = [old, new].map(settings);
+    let mut paths = Vec::new();
+    below("", &new, &mut paths);
+    let differs = |path: &&String| old.pointer(path) != new.pointer(path);
+    let value =
+        |settings: &Value, path: &str| settings.pointer(path).map_or_else(String::new, Value::to_string);
+    paths
+        .iter()
+        .find(differs)
+        .map(|path| format!("{} {}, now {}", dotted(path), value(&old, path), value(&new, path)))
+}
+
 /// All settings as JSON, those too that `config.json` leaves out where they are not set.
 fn settings(config: &Config) -> Value {
     let mut settings = serde_json::to_value(config).expect("a configuration is plain data");
@@ -360,6 +374,14 @@ mod tests {
         if is_section(path) {
             fields.iter().for_each(|(name, value)| objects(&format!("{path}/{name}"), value, found));
         }
+    }
+
+    #[test]
+    fn the_first_setting_that_differs_is_named_with_both_values() {
+        let old = Recipe::Scratch.config();
+        assert_eq!(difference(&old, &old), None);
+        let new = Config { side: 96, ..old.clone() };
+        assert_eq!(difference(&old, &new).unwrap(), "side 160, now 96");
     }
 
     #[test]

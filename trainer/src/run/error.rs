@@ -30,8 +30,8 @@ pub enum FolderError {
     OtherRun {
         /// The run folder.
         path: PathBuf,
-        /// "settings" or "pictures, or another split of them".
-        what: &'static str,
+        /// "settings", with the first that differs, or "pictures, or another split of them".
+        what: String,
     },
     /// The folder is used for something else.
     #[error(

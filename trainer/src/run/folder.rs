@@ -25,6 +25,7 @@ use crate::net::layer::Params;
 use crate::net::network::{self, Network, NetworkError};
 use crate::run::checkpoint::{self, Progress, Velocities};
 use crate::run::config::Config;
+use crate::run::config_file::difference;
 use crate::run::error::in_file;
 use crate::run::metrics::EpochSums;
 use crate::run::records::{self, Evaluation, METRICS, NoEvaluation, SPLIT, SplitRecord};
@@ -124,16 +125,17 @@ fn resume(
     velocities: &mut Velocities,
 ) -> Result<Progress, FolderError> {
     let checkpoint = checkpoint::load(&run.join(LAST))?;
-    let other = |what| Err(FolderError::OtherRun { path: run.to_owned(), what });
+    let other = |what: String| Err(FolderError::OtherRun { path: run.to_owned(), what });
     let progress = &checkpoint.progress;
     if progress.config != *config {
-        return other("settings");
+        let first = difference(&progress.config, config).map_or(String::new(), |first| format!(" ({first})"));
+        return other(format!("settings{first}"));
     }
     if progress.data != dataset.hash
         || progress.labels != dataset.labels
         || !records::split(run)?.is_split_like(&SplitRecord::of(dataset))
     {
-        return other("pictures, or another split of them");
+        return other("pictures, or another split of them".to_owned());
     }
     checkpoint::restore_trained(&checkpoint, &network.params)?;
     if let Some(average) = average {

@@ -92,7 +92,7 @@ fn stranger(input: &str, unknown: &Unknown, top: &[Answer], widths: Widths) -> S
 }
 
 fn cue_table(cues: &[LabelledCue]) -> String {
-    let heads = ["mark", "x", "y", "box", "share", "part", "channel"].map(String::from);
+    let heads = ["mark", "x", "y", "box", "share", "of all", "channel"].map(String::from);
     let marks = marks(cues);
     let mut rows = vec![heads];
     for LabelledCue { cue, .. } in cues {
@@ -163,7 +163,7 @@ mod tests {
         let record = Record { cues: Some(cues), ..record() };
         let widths = Widths { input: 5, label: 5 };
         let expected = "
-    mark    x    y      box   share    part  channel
+    mark    x    y      box   share  of all  channel
        1  312   88  20 x 20  +3.000  75.0 %  21, merged with 22 and 23 at the same place
        2   40  101  20 x 20  +1.000  25.0 %  24
        -    -    -        -  +0.000       -  25, dead: fires nowhere\n";

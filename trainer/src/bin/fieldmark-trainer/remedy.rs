@@ -180,7 +180,7 @@ mod tests {
                 "--batch",
             ),
             (TrainError::Gpu(Fault::Memory { reason: reason() }).into(), "--side"),
-            (run(FolderError::OtherRun { path: path(), what: "settings" }), "--out"),
+            (run(FolderError::OtherRun { path: path(), what: "settings".into() }), "--out"),
             (run(FolderError::Taken { path: path(), file: path() }), "--out"),
             (run(FolderError::AmongPictures { path: path() }), "--out"),
             (run(FolderError::File { act: "write", path: path(), source: refused() }), "--out"),

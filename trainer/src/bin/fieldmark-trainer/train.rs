@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use fieldmark_trainer::data::dataset;
 use fieldmark_trainer::net::network::Norms;
 use fieldmark_trainer::net::{device, network, weights};
+use fieldmark_trainer::run::recipe::Recipe;
 use fieldmark_trainer::training::train;
 
 use crate::args::TrainArgs;
@@ -33,6 +34,12 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         "batch normalisations with random weights have nothing to keep; let them learn, or start from pretrained weights \
          (--norms, --weights)"
     );
+    if pretrained.is_none() && matches!(args.recipe, Some(Recipe::Photos | Recipe::PaperFinetune)) {
+        say::aside(
+            "this recipe is made for pretrained weights, and the training starts from random ones: name a file with --weights \
+             (`fieldmark-trainer fetch efficientnet-lite0` prints one)",
+        );
+    }
     let device = device::open(args.device, config.precision)?;
     let dataset = dataset::read(&args.data, &config.split)?;
     say::dataset(&dataset);
