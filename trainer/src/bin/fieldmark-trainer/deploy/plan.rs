@@ -1,9 +1,9 @@
 //! Which file goes where.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use fieldmark_programs::hash::sha256;
 use fieldmark_programs::process::{Act, quoted};
 
@@ -16,7 +16,8 @@ const PROGRAM: &str = "fieldmark";
 /// A file, and its place on the board.
 #[derive(Debug)]
 struct Copy {
-    /// From the root of this machine's files: scp takes a colon in other paths for a host.
+    /// From the root of this machine's files: scp takes a colon in other paths for a host. A link stays one: scp
+    /// follows it, and the copy has the link's name.
     from: PathBuf,
     name: String,
     sha256: String,
@@ -35,9 +36,9 @@ impl Plan {
     /// The program and the models, with the folders `to` that they go to.
     ///
     /// # Errors
-    /// A file that cannot be read, two of one name, a name that no shell takes.
+    /// A file that cannot be read, two of one name, a name that no shell takes, another user's home folder.
     pub fn new(act: &Act, program: &Path, models: &[PathBuf], to: [&str; 2]) -> Result<Plan> {
-        let [programs, models_to] = to.map(folder);
+        let [programs, models_to] = [folder(to[0])?, folder(to[1])?];
         let mut copies = vec![copy(act, program, |_| format!("{programs}/{PROGRAM}"))?];
         for model in models {
             copies.push(copy(act, model, |name| format!("{models_to}/{name}"))?);
@@ -62,10 +63,21 @@ impl Plan {
 }
 
 /// A folder there, from the home folder, such that no name in it is taken for an option.
-fn folder(typed: &str) -> String {
-    let typed = typed.strip_prefix("~/").unwrap_or(typed);
-    let typed = if typed.is_empty() { "." } else { typed.trim_end_matches('/') };
-    if typed.starts_with('/') || typed.is_empty() { typed.to_owned() } else { format!("./{typed}") }
+///
+/// # Errors
+/// `~name`: only a shell there knows where that is.
+fn folder(typed: &str) -> Result<String> {
+    let from_home = match typed.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
+        Some(_) => bail!(
+            "{typed} is not looked up on the board; type the folder from the root, as /home/NAME/bin, or ~/bin for the \
+             home folder of the user who logs in"
+        ),
+        None => typed,
+    };
+    let folder = if from_home.is_empty() { "." } else { from_home.trim_end_matches('/') };
+    let is_from_root = folder.starts_with('/') || folder.is_empty();
+    Ok(if is_from_root { folder.to_owned() } else { format!("./{folder}") })
 }
 
 fn copy(act: &Act, from: &Path, place: impl Fn(&str) -> String) -> Result<Copy> {
@@ -81,7 +93,7 @@ fn copy(act: &Act, from: &Path, place: impl Fn(&str) -> String) -> Result<Copy> 
         return Ok(Copy { from: from.to_owned(), name: name.to_owned(), sha256: "HASH".to_owned(), place });
     }
     let sha256 = sha256(from)?;
-    let from = from.canonicalize().with_context(|| format!("cannot find {}", from.display()))?;
+    let from = absolute(from).with_context(|| format!("cannot find {}", from.display()))?;
     Ok(Copy { from, name: name.to_owned(), sha256, place })
 }
 
@@ -144,12 +156,43 @@ mod tests {
         for (typed, expected) in [
             (".local/bin", "./.local/bin"),
             ("~/bin/", "./bin"),
+            ("~", "./."),
+            ("~/", "./."),
+            ("~//bin", "./bin"),
+            ("./~pi", "././~pi"),
             ("-x", "./-x"),
             ("/usr/local/bin", "/usr/local/bin"),
             ("", "./."),
             ("/", ""),
         ] {
-            assert_eq!(folder(typed), expected);
+            assert_eq!(folder(typed).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn another_user_s_home_folder_is_refused() {
+        for typed in ["~pi", "~pi/bin", "~+"] {
+            let error = folder(typed).unwrap_err().to_string();
+            assert!(error.starts_with(typed) && error.contains("type the folder from the root"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_copied_under_its_own_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["fieldmark-1", "model-1.onnx"] {
+            std::fs::write(folder.path().join(name), "abc").unwrap();
+        }
+        for (target, link) in
+            [("fieldmark-1", "fieldmark"), ("model-1.onnx", "m.onnx"), ("gone", "gone.onnx")]
+        {
+            std::os::unix::fs::symlink(target, folder.path().join(link)).unwrap();
+        }
+        let made = plan(folder.path(), "fieldmark", &["m.onnx"]).unwrap();
+        assert_eq!(made.files(), [folder.path().join("fieldmark"), folder.path().join("m.onnx")]);
+        assert!(made.settings.contains("  ./m.onnx\n"), "{}", made.settings);
+        let error = plan(folder.path(), "fieldmark", &["gone.onnx"]).unwrap_err();
+        assert!(error.to_string().starts_with("cannot read "), "{error}");
     }
 }
