@@ -44,9 +44,9 @@ impl Remote {
     /// The board that `ssh HOST` reaches, with the user's configuration or another.
     ///
     /// # Errors
-    /// No ssh or scp, and a host that would be taken for an option.
+    /// No ssh or scp, and a host that would be taken for an option, a URL or a path.
     pub fn new(host: &str, config: Option<&Path>, dry_run: bool) -> Result<Remote> {
-        ensure!(!host.starts_with('-') && !host.is_empty(), "{host:?} is no host; type user@host");
+        check(host)?;
         let mut options: Vec<OsString> = PATIENCE.map(OsString::from).into();
         if let Some(config) = config {
             options.extend(["-F".into(), config.into()]);
@@ -94,12 +94,57 @@ impl Remote {
     /// scp's failure.
     pub fn copy(&self, files: &[&Path], folder: &str) -> Result<()> {
         let mut scp = Command::new(&self.scp);
-        scp.args(&self.options).arg("--").args(files).arg(format!("{}:{folder}/", self.host));
+        scp.args(&self.options).arg("--").args(files).arg(format!("{}:{folder}/", for_scp(&self.host)));
         Act { dry_run: self.dry_run }.run(&mut scp)
     }
+}
+
+/// Refuses what ssh and scp would not take for the same host.
+fn check(host: &str) -> Result<()> {
+    let is_host = !host.is_empty()
+        && !host.starts_with('-')
+        && !host.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control());
+    ensure!(is_host, "{host:?} is no host; type user@host (a port goes into the ssh configuration)");
+    Ok(())
+}
+
+/// A host as scp takes it: an IPv6 address in brackets, as a path follows its colons. ssh takes it without.
+fn for_scp(host: &str) -> String {
+    let (user, address) = host.split_at(host.rfind('@').map_or(0, |at| at + 1));
+    let is_ipv6 = !address.starts_with('[') && address.matches(':').count() >= 2;
+    if is_ipv6 { format!("{user}[{address}]") } else { host.to_owned() }
 }
 
 fn client(name: &str) -> Result<PathBuf> {
     on_path(name)
         .with_context(|| format!("{name} is missing; install an SSH client (Debian: openssh-client)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        for host in ["", "-oProxyCommand=x", "ssh://pi@board", "board/x", "pi board", "board\n", "board\u{7}"]
+        {
+            let error = check(host).unwrap_err().to_string();
+            assert!(error.contains(&format!("{host:?}")) && error.contains("user@host"), "{error}");
+        }
+        for host in ["board", "pi@board.local", "fe80::1%eth0", "pi@192.168.0.7"] {
+            check(host).unwrap();
+        }
+    }
+
+    #[test]
+    fn scp_takes_an_ipv6_address_in_brackets() {
+        for (host, expected) in [
+            ("pi@board", "pi@board"),
+            ("fe80::1%eth0", "[fe80::1%eth0]"),
+            ("pi@::1", "pi@[::1]"),
+            ("pi@[::1]", "pi@[::1]"),
+        ] {
+            assert_eq!(for_scp(host), expected);
+        }
+    }
 }
