@@ -98,7 +98,7 @@ pub fn bench_engine(options: &Options) -> Result<()> {
     let models = if options.quick { vec![QUICK] } else { chosen_models(&options.only)? };
     let peers = if options.quick { Vec::new() } else { chosen_peers(&options.peers)? };
     let folder = workspace.target.join("bench-engine");
-    let programs = programs(&workspace, &folder, !peers.is_empty())?;
+    let programs = programs(&workspace, &folder, !peers.is_empty(), options.quick)?;
     let files = model_files(&models, &folder)?;
     let path = options.out.clone().unwrap_or_else(|| workspace.target.join("bench-engine.jsonl"));
     let mut log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -147,13 +147,13 @@ fn chosen_peers(names: &[String]) -> Result<Vec<&'static str>> {
     Ok(PEERS.into_iter().filter(|peer| names.iter().any(|name| name == peer)).collect())
 }
 
-fn programs(workspace: &Workspace, folder: &Path, needs_python: bool) -> Result<Programs> {
+fn programs(workspace: &Workspace, folder: &Path, needs_python: bool, is_quick: bool) -> Result<Programs> {
     let python = || {
         let folder = workspace.target.join("bench-engine-venv");
         python_with_packages(&Act::REAL, &folder, &PINS, "numpy, onnx, onnxruntime")
     };
     Ok(Programs {
-        ours: stripped(bench_program("engine")?, folder)?,
+        ours: stripped(bench_program("engine", is_quick)?, folder)?,
         script: workspace.root.join("runtime/benches/engine.py"),
         python: needs_python.then(python).transpose()?,
     })

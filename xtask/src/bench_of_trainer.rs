@@ -13,5 +13,5 @@ use crate::process::{bench_program, run};
 /// # Errors
 /// It does not build or ends early.
 pub fn bench_of_trainer(name: &str, arguments: &[OsString]) -> Result<()> {
-    run(Command::new(bench_program(name)?).args(arguments))
+    run(Command::new(bench_program(name, false)?).args(arguments))
 }

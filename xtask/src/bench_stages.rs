@@ -15,7 +15,7 @@ use crate::process::{bench_program, run, workspace};
 pub fn bench_stages(arguments: &[OsString]) -> Result<()> {
     let target = workspace()?.target;
     let model = efficientnet_lite0(&target.join("bench-engine"))?;
-    let mut stages = Command::new(bench_program("stages")?);
+    let mut stages = Command::new(bench_program("stages", false)?);
     stages.env("FIELDMARK_MODEL", model).env("CARGO_TARGET_DIR", target);
     run(stages.arg("--bench").args(arguments))
 }

@@ -76,7 +76,7 @@ struct Peer {
 /// A program that does not build or start, or ends early.
 pub fn bench_train(options: &Options) -> Result<()> {
     let workspace = workspace()?;
-    let ours = bench_program("train")?;
+    let ours = bench_program("train", options.quick)?;
     let script = workspace.root.join("trainer/benches/train.py");
     let python = match &options.python {
         _ if options.quick => None,

@@ -11,21 +11,26 @@ pub use fieldmark_programs::process::{
     Act, Failed, cache_folder, checked, in_words, line, on_path, output, run, succeeds,
 };
 
-/// Builds a bench as everything else is built; returns where it is.
+/// Builds a bench, optimised throughout unless it is quick and measures nothing; returns where it is.
 ///
 /// # Errors
 /// It does not build.
-pub fn bench_program(name: &str) -> Result<PathBuf> {
-    built("--bench", name)
+pub fn bench_program(name: &str, is_quick: bool) -> Result<PathBuf> {
+    let profile = if is_quick { "dev" } else { "release" };
+    output_of_build(&["--bench", name, "--profile", profile], name)
 }
 
-/// The same for any target of a `kind`, like `--example`.
+/// Builds a target of a `kind`, like `--example`, as everything else is built; returns where it is.
 ///
 /// # Errors
 /// It does not build.
 pub fn built(kind: &str, name: &str) -> Result<PathBuf> {
+    output_of_build(&[kind, name], name)
+}
+
+fn output_of_build(words: &[&str], name: &str) -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["build", "--workspace", kind, name]);
+    build.args(["build", "--workspace"]).args(words);
     eprintln!("$ {}", line(&build));
     program(&output(build.args(["--message-format", "json-render-diagnostics"]))?, name)
 }

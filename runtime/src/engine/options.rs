@@ -56,7 +56,7 @@ pub struct Options {
     pub precision: Precision,
     /// What computes the convolutions.
     pub kernels: Kernels,
-    /// Threads that share the work on one picture, the caller included; 0: as many as [`cores`]. Results
+    /// Threads that share the work on one picture, the caller included; 0: as many as [`cores`](crate::engine::cores). Results
     /// do not depend on it. tract's own kernels run on the caller's alone.
     pub threads: usize,
 }
