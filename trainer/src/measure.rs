@@ -1,6 +1,6 @@
 //! Measuring a trained run: what it answers, how far that can be believed, and whether the cues are its reasons.
 //!
-//! [`answers`] asks the network, [`calibration`] fits temperature and threshold, [`eval`] measures the test split, [`pointing`]
+//! [`answers`] asks the network, [`calibration`] fits temperature and threshold, [`eval`] measures the test split, `pointing`
 //! asks where cues lie, [`faithfulness`] covers them, [`unknown`] compares scores for strangers.
 //!
 //! May use: [`run`](crate::run), [`data`](crate::data), [`net`](crate::net); it trains nothing.

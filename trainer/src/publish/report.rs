@@ -4,7 +4,7 @@
 //! needs a script; the one in it sorts the table of classes and unfolds what a link leads to. What `eval.json` does not
 //! say is not guessed: its section names the command that brings it.
 //!
-//! [`report`] first gathers all that sections need (`Findings`): the run's files ([`records`](crate::run::records)), the network's answers and
+//! [`report`] first gathers all that sections need (`Findings`): the run's files ([`records`]), the network's answers and
 //! cues (`survey`), pictures (`album`, `pairs`). Each section is then a function of these.
 
 mod advice;
