@@ -54,7 +54,7 @@ pub(super) fn refuse_taken(run: &Path) -> Result<(), FolderError> {
         Err(error) => return Err(in_file("read", run)(error)),
     };
     let is_config = |text: String| serde_json::from_str::<Config>(&text).is_ok();
-    let is_run = run.join(LAST).exists() || fs::read_to_string(run.join(CONFIG)).is_ok_and(is_config);
+    let is_run = fs::read_to_string(run.join(CONFIG)).is_ok_and(is_config) || run.join(LAST).exists();
     let ours = [LOCK, CONFIG, SPLIT, METRICS, LAST, BEST, EVAL, UNKNOWN, UNKNOWN_RUNS, REPORT, EVENTS];
     for entry in entries {
         let file = entry.map_err(in_file("read", run))?.path();
