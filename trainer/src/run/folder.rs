@@ -26,12 +26,9 @@ use crate::net::network::{self, Network, NetworkError};
 use crate::run::checkpoint::{self, Progress, Velocities};
 use crate::run::config::Config;
 use crate::run::config_file::difference;
-use crate::run::error::in_file;
+use crate::run::error::{FolderError, in_file};
 use crate::run::metrics::EpochSums;
-use crate::run::records::{self, Evaluation, METRICS, NoEvaluation, SPLIT, SplitRecord};
-
-pub use crate::run::error::FolderError;
-pub use crate::run::records::{EVAL, UNKNOWN, append_metrics, comparison, metrics, training_pictures};
+use crate::run::records::{self, EVAL, Evaluation, METRICS, NoEvaluation, SPLIT, SplitRecord, UNKNOWN};
 
 /// All that is needed to go on.
 pub const LAST: &str = "last.safetensors";

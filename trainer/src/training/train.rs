@@ -24,10 +24,11 @@ use crate::net::network::{Learning, Network};
 use crate::random::{Stream, stream};
 use crate::run::checkpoint::{self, CheckpointError, Progress, State};
 use crate::run::config::{Config, ConfigError};
-use crate::run::folder::{self, BEST, FolderError, LAST};
+use crate::run::error::FolderError;
+use crate::run::folder::{self, BEST, LAST};
 use crate::run::lock;
 use crate::run::metrics::{Best, EpochSums};
-use crate::run::records::{EpochMetrics, Pace};
+use crate::run::records::{EpochMetrics, Pace, append_metrics};
 use crate::training::average::Average;
 use crate::training::best::{choose, is_stale};
 use crate::training::loss::{Figures, correct, cross_entropy, losses, scalar};
@@ -239,7 +240,7 @@ impl Training<'_> {
             last,
             Pace { step, rate: rates.backbone, mu, images_per_second },
         );
-        folder::append_metrics(run, &metrics)?;
+        append_metrics(run, &metrics)?;
         tell(bar, &metrics.line(config.epochs));
         let is_best = choose(&mut self.progress, last, dataset.validation.len());
         (self.progress.epoch, self.progress.batch) = (self.progress.epoch + 1, 0);

@@ -5,7 +5,7 @@ use fieldmark::file::write_whole;
 use fieldmark_trainer::measure::{eval, faithfulness};
 use fieldmark_trainer::net::device;
 use fieldmark_trainer::run::folder;
-use fieldmark_trainer::run::records::Evaluation;
+use fieldmark_trainer::run::records::{self, Evaluation};
 
 use crate::args::EvalArgs;
 use crate::{checkpoint, progress, say};
@@ -19,14 +19,14 @@ pub fn run(args: &EvalArgs) -> Result<Evaluation> {
     let device = device::open(args.device, precision)?;
     let mut trained = folder::open(&args.run, args.data.as_deref(), checkpoint::chosen(args.last))?;
     trained.network = trained.network.on(&device, precision)?;
-    let mut evaluation = eval::evaluate(&trained, folder::comparison(&args.run)?.as_ref())?;
+    let mut evaluation = eval::evaluate(&trained, records::comparison(&args.run)?.as_ref())?;
     if args.faithfulness {
         let bar = progress::picture_bar()?;
         let measured = faithfulness::faithfulness(&trained, args.pictures.get(), &bar);
         bar.finish_and_clear();
         evaluation.faithfulness = Some(measured?);
     }
-    let path = args.run.join(folder::EVAL);
+    let path = args.run.join(records::EVAL);
     let json = serde_json::to_string_pretty(&evaluation)? + "\n";
     write_whole(&path, json.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
     say::evaluation(&evaluation);

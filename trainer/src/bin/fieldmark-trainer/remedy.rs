@@ -13,7 +13,7 @@ use fieldmark_trainer::publish::export::{Disagreement, ExportError};
 use fieldmark_trainer::publish::report::ReportError;
 use fieldmark_trainer::run::checkpoint::CheckpointError;
 use fieldmark_trainer::run::config::ConfigError;
-use fieldmark_trainer::run::folder::FolderError;
+use fieldmark_trainer::run::error::FolderError;
 use fieldmark_trainer::training::memory::MemoryError;
 use fieldmark_trainer::training::train::TrainError;
 

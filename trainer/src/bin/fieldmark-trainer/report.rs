@@ -7,7 +7,7 @@ use fieldmark::file::write_whole;
 use fieldmark_trainer::net::device;
 use fieldmark_trainer::net::device::Precision;
 use fieldmark_trainer::publish::{report, tensorboard};
-use fieldmark_trainer::run::folder;
+use fieldmark_trainer::run::{folder, records};
 
 use crate::args::ReportArgs;
 use crate::own_files::refuse_inside;
@@ -39,7 +39,7 @@ fn events(run: &Path, folder: &Path) -> Result<()> {
     let path = folder.join(folder::EVENTS);
     refuse_inside(run, &path, Some(folder::EVENTS))?;
     let events =
-        tensorboard::events(&folder::metrics(run)?, folder::began(run), folder::training_pictures(run)?);
+        tensorboard::events(&records::metrics(run)?, folder::began(run), records::training_pictures(run)?);
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     write_whole(&path, &events).with_context(|| format!("cannot write {}", path.display()))?;
     say::result(&format!("{}", path.display()));

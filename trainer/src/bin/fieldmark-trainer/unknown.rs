@@ -12,6 +12,7 @@ use fieldmark_trainer::run::checkpoint;
 use fieldmark_trainer::run::config::Config;
 use fieldmark_trainer::run::folder::{self, Trained};
 use fieldmark_trainer::run::records::Part;
+use fieldmark_trainer::run::records::UNKNOWN;
 use fieldmark_trainer::training::train::train;
 use indicatif::ProgressBar;
 
@@ -33,7 +34,7 @@ pub fn run(args: &UnknownArgs) -> Result<()> {
     let one = |at| one(args, &trained, pretrained.as_ref(), at, &bar, stop);
     let parts = (0..usize::from(args.runs)).map(one);
     let comparison = comparison(&trained, parts.collect::<Result<Vec<Part>>>()?)?;
-    let path = args.run.join(folder::UNKNOWN);
+    let path = args.run.join(UNKNOWN);
     let json = serde_json::to_string_pretty(&comparison)? + "\n";
     write_whole(&path, json.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
     say::comparison(&comparison);
