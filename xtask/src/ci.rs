@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::measured::{Took, run_measured};
 use crate::process::{Act, cargo, in_words, line, workspace};
-use crate::toolchain::{Origin, origin};
+use crate::toolchain::{compiled, origin};
 
 struct Step {
     name: &'static str,
@@ -132,11 +132,8 @@ pub fn ci(options: &Options) -> Result<()> {
 }
 
 fn is_left_out(step: &Step) -> bool {
-    let is_missing = |target: &&&str| match origin(&Act::REAL, target) {
-        Ok(Some(Origin::Source)) => !step.from_source,
-        Ok(Some(Origin::Installed | Origin::Rustup)) => false,
-        Ok(None) | Err(_) => true,
-    };
+    let found = if step.from_source { origin } else { compiled };
+    let is_missing = |target: &&&str| !matches!(found(&Act::REAL, target), Ok(Some(_)));
     let Some(target) = step.targets.iter().find(is_missing) else { return false };
     eprintln!("step {} left out: no standard library for {target} to be had here", step.name);
     true

@@ -39,13 +39,21 @@ pub enum Origin {
 /// # Errors
 /// A compiler that does not start, or does not know the target.
 pub fn origin(act: &Act, target: &str) -> Result<Option<Origin>> {
+    if let Some(origin) = compiled(act, target)? {
+        return Ok(Some(origin));
+    }
+    Ok((has_source()? || added(act, "component", "rust-src")).then_some(Origin::Source))
+}
+
+/// As [`origin`], of the compiled library alone.
+///
+/// # Errors
+/// Those of [`has_target`].
+pub fn compiled(act: &Act, target: &str) -> Result<Option<Origin>> {
     if has_target(rustc(), target)? {
         return Ok(Some(Origin::Installed));
     }
-    if added(act, "target", target) {
-        return Ok(Some(Origin::Rustup));
-    }
-    Ok((has_source()? || added(act, "component", "rust-src")).then_some(Origin::Source))
+    Ok(added(act, "target", target).then_some(Origin::Rustup))
 }
 
 /// Lets rustup bring the compiled standard library for `target` where it is missing.
@@ -54,7 +62,7 @@ pub fn origin(act: &Act, target: &str) -> Result<Option<Origin>> {
 /// It is to be had from nowhere; or those of [`has_target`].
 pub fn bring(target: &str) -> Result<()> {
     ensure!(
-        has_target(rustc(), target)? || added(&Act::REAL, "target", target),
+        compiled(&Act::REAL, target)?.is_some(),
         "no standard library for {target}; bring it with: rustup target add {target}"
     );
     Ok(())
