@@ -52,6 +52,33 @@ fn findings_are_listed_and_nothing_is_changed() {
 }
 
 #[test]
+fn a_class_of_other_files_is_listed_beside_what_else_is_found_and_refused_by_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let birds = birds(folder.path()).join("images");
+    let owls = birds.join("owls");
+    fs::create_dir(&owls).unwrap();
+    for number in 1..=3 {
+        fs::write(owls.join(format!("{number}.HEIC")), "ftypheic").unwrap();
+    }
+    let lint = |more: &[&str]| run("fieldmark-trainer", ["lint", birds.to_str().unwrap()].iter().chain(more));
+    let text = lint(&[]).expect(0).out();
+    assert!(text.contains("class owls: no readable pictures (3 HEIC)"), "{text}");
+    assert!(text.contains("have fewer than 20 pictures"), "{text}");
+    lint(&["--strict"]).expect(1);
+    let grouped = lint(&["--group-by", "_"]).expect(0).out();
+    assert!(grouped.contains("'_' makes one group of each class for 16 of 16 classes"), "{grouped}");
+    let train = |more: &[&str]| {
+        let out = folder.path().join("run");
+        let words = ["train", birds.to_str().unwrap(), "--out", out.to_str().unwrap()];
+        run("fieldmark-trainer", words.iter().chain(more)).expect(1).err()
+    };
+    assert!(train(&[]).contains("no readable training picture for owls"), "{}", train(&[]));
+    fs::remove_dir_all(owls).unwrap();
+    let warned = train(&["--group-by", "_"]);
+    assert!(warned.contains("warning: grouping by '_' makes one group of each class"), "{warned}");
+}
+
+#[test]
 fn data_that_is_none_ends_in_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("mine.csv");

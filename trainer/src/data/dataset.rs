@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 
 pub use error::DatasetError;
 pub use mat_error::MatError;
-pub use split::{GroupBy, SplitRule, source};
+pub use split::{GroupBy, GroupingFault, SplitRule, source};
 
 /// One picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +139,15 @@ struct Found {
     skipped: Vec<Skipped>,
 }
 
+/// A class without a single readable training picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmptyClass {
+    /// Its name.
+    pub label: String,
+    /// Its training files, none of which is a picture that can be read.
+    pub files: Vec<Skipped>,
+}
+
 /// Reads the data set in the folder `path`, or the list `path`; `rule` makes the splits that it does not come with.
 ///
 /// Files that cannot be pictures are in [`Dataset::skipped`], each with its reason.
@@ -147,33 +156,61 @@ struct Found {
 /// [`DatasetError`]: an unreadable folder, fewer than two classes, a class without training pictures, names that
 /// collide, classes that only held-out splits have, tables that do not parse, a rule that cannot be followed.
 pub fn read(path: &Path, rule: &SplitRule) -> Result<Dataset, DatasetError> {
+    let (found, empty) = checked(path, rule)?;
+    if let Some(first) = empty.first() {
+        let reason = first.files.first().cloned();
+        return Err(DatasetError::EmptyClass {
+            names: empty.into_iter().map(|class| class.label).collect(),
+            reason,
+        });
+    }
+    refuse_one_class(path, &found)?;
+    if found.test.is_none() && rule.test > 0.0 || found.validation.is_none() && rule.validation > 0.0 {
+        split::refuse_few_groups(&found.train, rule)?;
+    }
+    Ok(in_splits(path, found, rule))
+}
+
+/// As [`read`], but what only a training has to refuse is left to the caller: classes without training pictures, which
+/// are not in the data set, and a grouping that makes no split.
+///
+/// # Errors
+/// The others of [`read`].
+pub fn read_leniently(path: &Path, rule: &SplitRule) -> Result<(Dataset, Vec<EmptyClass>), DatasetError> {
+    let (found, empty) = checked(path, rule)?;
+    refuse_one_class(path, &found)?;
+    let place = |class: &EmptyClass| found.labels.iter().position(|label| *label == class.label);
+    let places: Vec<usize> = empty.iter().filter_map(place).collect();
+    Ok((in_splits(path, found, rule).without(&places), empty))
+}
+
+/// The pictures that can be read, and the classes without one to learn from.
+fn checked(path: &Path, rule: &SplitRule) -> Result<(Found, Vec<EmptyClass>), DatasetError> {
     rule.check()?;
-    let layout = layout(path)?;
-    let root = match &layout {
-        Layout::List(list) => list.parent().unwrap_or(Path::new("")).to_owned(),
-        _ => path.to_owned(),
-    };
-    let mut found = without_unreadable(found(path, &layout)?);
+    let mut found = found(path, &layout(path)?)?;
+    let unreadable = take_unreadable(&mut found);
     refuse_unwritable_names(path, &found)?;
     refuse_collisions(&found.labels)?;
-    refuse_empty_classes(&found, &layout)?;
-    if found.labels.len() < 2 {
-        return Err(DatasetError::Classes { path: path.to_owned(), actual: found.labels.len() });
-    }
-    let hash = hash(&root, &found);
-    let classes = found.labels.len();
-    let test = match found.test {
-        Some(test) => test,
-        None => split::hold_out(&mut found.train, classes, rule.test, split::Purpose::Test, rule)?,
-    };
-    let validation = match found.validation {
-        Some(validation) => validation,
-        None => {
-            split::hold_out(&mut found.train, classes, rule.validation, split::Purpose::Validation, rule)?
-        }
-    };
-    Ok(Dataset {
-        root,
+    let empty = empty_classes(&found, &unreadable);
+    Ok((found, empty))
+}
+
+fn refuse_one_class(path: &Path, found: &Found) -> Result<(), DatasetError> {
+    let actual = found.labels.len();
+    if actual < 2 { Err(DatasetError::Classes { path: path.to_owned(), actual }) } else { Ok(()) }
+}
+
+/// The data set, with the splits that it does not come with made.
+fn in_splits(path: &Path, mut found: Found, rule: &SplitRule) -> Dataset {
+    let root = if path.is_file() { path.parent().unwrap_or(Path::new("")) } else { path };
+    let hash = hash(root, &found);
+    let (train, classes) = (&mut found.train, found.labels.len());
+    let mut held_out = |share, purpose| split::hold_out(train, classes, share, purpose, rule);
+    let test = found.test.unwrap_or_else(|| held_out(rule.test, split::Purpose::Test));
+    let validation =
+        found.validation.unwrap_or_else(|| held_out(rule.validation, split::Purpose::Validation));
+    Dataset {
+        root: root.to_owned(),
         source: path.to_owned(),
         labels: found.labels,
         parts: found.parts,
@@ -183,7 +220,7 @@ pub fn read(path: &Path, rule: &SplitRule) -> Result<Dataset, DatasetError> {
         test,
         skipped: found.skipped,
         hash,
-    })
+    }
 }
 
 /// What the files in `path` are; `path` itself may be a list.
@@ -245,24 +282,29 @@ fn name_below(root: &Path, file: &Path) -> String {
     names.join("/")
 }
 
-/// Checks every file's header on all cores; what is no picture goes to `skipped`.
-fn without_unreadable(mut found: Found) -> Found {
-    let mut skipped = Vec::new();
-    let splits = [Some(&mut found.train), found.validation.as_mut(), found.test.as_mut()];
-    for samples in splits.into_iter().flatten() {
-        let checked: Vec<Option<String>> = samples.par_iter().map(|sample| refusal(&sample.path)).collect();
-        let mut reasons = checked.into_iter();
-        samples.retain(|sample| match reasons.next().flatten() {
-            Some(reason) => {
-                skipped.push(Skipped { path: sample.path.clone(), reason });
-                false
-            }
-            None => true,
+/// Checks every file's header on all cores; what is no picture goes to `skipped`. Returns those of the training split, with
+/// their classes.
+fn take_unreadable(found: &mut Found) -> Vec<(usize, Skipped)> {
+    let [train, validation, test] = [Some(&mut found.train), found.validation.as_mut(), found.test.as_mut()]
+        .map(|samples| {
+            let samples = samples?;
+            let checked: Vec<Option<String>> =
+                samples.par_iter().map(|sample| refusal(&sample.path)).collect();
+            let (mut reasons, mut unreadable) = (checked.into_iter(), Vec::new());
+            samples.retain(|sample| match reasons.next().flatten() {
+                Some(reason) => {
+                    unreadable.push((sample.class, Skipped { path: sample.path.clone(), reason }));
+                    false
+                }
+                None => true,
+            });
+            Some(unreadable)
         });
-    }
-    found.skipped.extend(skipped);
+    let of_training = train.unwrap_or_default();
+    let others = [validation, test].into_iter().flatten().flatten();
+    found.skipped.extend(others.chain(of_training.iter().cloned()).map(|(_, skipped)| skipped));
     found.skipped.sort_by(|a, b| a.path.cmp(&b.path));
-    found
+    of_training
 }
 
 /// Why a file is no picture, judged by its first bytes; `None` if it may well be one.
@@ -325,25 +367,17 @@ fn refuse_collisions(labels: &[String]) -> Result<(), DatasetError> {
     Ok(())
 }
 
-fn refuse_empty_classes(found: &Found, layout: &Layout) -> Result<(), DatasetError> {
+fn empty_classes(found: &Found, unreadable: &[(usize, Skipped)]) -> Vec<EmptyClass> {
     let mut pictures = vec![0_usize; found.labels.len()];
     for sample in &found.train {
         pictures[sample.class] += 1;
     }
-    let empty = found.labels.iter().zip(&pictures).filter(|&(_, &pictures)| pictures == 0);
-    let names: Vec<String> = empty.map(|(label, _)| label.clone()).collect();
-    let Some(first) = names.first() else {
-        return Ok(());
+    let empty = (0..pictures.len()).filter(|&class| pictures[class] == 0);
+    let of_class = |class: usize| {
+        let files = unreadable.iter().filter(|(of, _)| *of == class).map(|(_, skipped)| skipped.clone());
+        EmptyClass { label: found.labels[class].clone(), files: files.collect() }
     };
-    let is_inside = |skipped: &&Skipped| skipped.path.iter().any(|part| part == first.as_str());
-    let inside = found.skipped.iter().find(is_inside);
-    // Where a list names the pictures, their paths do not name the class.
-    let is_listed = |skipped: &&Skipped| {
-        let is_picture = skipped.path.extension().is_some_and(|ending| !ending.eq_ignore_ascii_case("csv"));
-        *layout != Layout::Folders && is_picture
-    };
-    let reason = inside.or_else(|| found.skipped.iter().find(is_listed)).cloned();
-    Err(DatasetError::EmptyClass { names, reason })
+    empty.map(of_class).collect()
 }
 
 /// Over the labels, then each picture's name, class and size, sorted by name.

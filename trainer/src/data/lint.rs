@@ -18,7 +18,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::dataset::{Dataset, SplitRule};
+use crate::data::dataset::{Dataset, EmptyClass, SplitRule};
 
 pub use measure::Split;
 pub use table::table;
@@ -93,6 +93,8 @@ pub enum Severity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
+    /// Classes without a readable picture to learn from: training would stop at them.
+    NoPictures,
     /// Pictures that do not decode: training would stop at them.
     Broken,
     /// The same bytes in several classes.
@@ -113,6 +115,8 @@ pub enum Kind {
     BoxesOutside,
     /// The same bytes more than once in one class and split.
     Copies,
+    /// A grouping by which nothing is kept together, or whole classes are.
+    Grouping,
     /// Classes without a picture in a held-out split.
     NotHeldOut,
     /// Classes with few pictures.
@@ -139,7 +143,8 @@ impl Kind {
     /// How bad it is.
     pub fn severity(self) -> Severity {
         match self {
-            Kind::Broken
+            Kind::NoPictures
+            | Kind::Broken
             | Kind::LabelsDiffer
             | Kind::CopiesAcrossSplits
             | Kind::SourcesAcrossSplits
@@ -149,6 +154,7 @@ impl Kind {
             Kind::LeftOut
             | Kind::BoxesOutside
             | Kind::Copies
+            | Kind::Grouping
             | Kind::NotHeldOut
             | Kind::FewPictures
             | Kind::Imbalance
@@ -176,11 +182,13 @@ impl Finding {
 
 /// Reads every picture of `dataset`, which was split by `rule`, on all threads of the pool, `done` after each; the result does
 /// not depend on their number. Each thread holds one decoded picture at a time, and of every picture about 1 KB stays.
-pub fn lint(dataset: &Dataset, rule: &SplitRule, done: &(dyn Fn() + Sync)) -> Lint {
+/// `empty`: the classes that are not in the data set for want of pictures.
+pub fn lint(dataset: &Dataset, empty: &[EmptyClass], rule: &SplitRule, done: &(dyn Fn() + Sync)) -> Lint {
     let measured = measure::measured(dataset, done);
     let checks: [fn(&Measured<'_>, &SplitRule) -> Vec<Finding>; 5] =
         [copies::findings, sources::findings, camera::findings, classes::findings, shapes::findings];
     let mut findings: Vec<Finding> = checks.iter().flat_map(|check| check(&measured, rule)).collect();
+    findings.extend(classes::empty(dataset, empty));
     findings.sort_by_key(|finding| finding.kind);
     Lint {
         schema: 1,

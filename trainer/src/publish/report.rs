@@ -136,7 +136,7 @@ pub fn report(
         records::evaluation(run, &trained.weights)?.and_then(|evaluation| fitting(evaluation, trained));
     let dataset = &trained.dataset;
     bar.inc_length((dataset.train.len() + dataset.validation.len() + dataset.test.len()) as u64);
-    let lint = crate::data::lint::lint(dataset, &trained.progress.config.split, &|| bar.inc(1));
+    let lint = crate::data::lint::lint(dataset, &[], &trained.progress.config.split, &|| bar.inc(1));
     let epochs = records::metrics(run)?;
     let eyes = Eyes::new(trained)?;
     let survey = eyes.survey(bar)?;

@@ -16,11 +16,11 @@ use crate::{progress, say};
 pub fn run(args: &LintArgs) -> Result<lint::Lint> {
     progress::use_threads(args.threads)?;
     let rule = args.split.over(SplitRule { seed: args.seed, ..SplitRule::default() });
-    let dataset = dataset::read(&args.data, &rule)?;
+    let (dataset, empty) = dataset::read_leniently(&args.data, &rule)?;
     let pictures = dataset.train.len() + dataset.validation.len() + dataset.test.len();
     let bar = ProgressBar::new(pictures as u64)
         .with_style(ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {per_sec}  {eta} left")?);
-    let lint = lint::lint(&dataset, &rule, &|| bar.inc(1));
+    let lint = lint::lint(&dataset, &empty, &rule, &|| bar.inc(1));
     bar.finish_and_clear();
     say::result(lint::table(&lint).trim_end());
     if let Some(path) = &args.json {

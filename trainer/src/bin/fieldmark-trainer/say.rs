@@ -5,7 +5,7 @@ mod knowledge;
 use std::io::{self, Write};
 use std::path::Path;
 
-use fieldmark_trainer::data::dataset::Dataset;
+use fieldmark_trainer::data::dataset::{Dataset, SplitRule};
 use fieldmark_trainer::measure::faithfulness;
 use fieldmark_trainer::net::layer::{ShapeError, cost};
 use fieldmark_trainer::net::network::Network;
@@ -42,8 +42,8 @@ pub fn result(lines: &str) {
     let _ = writeln!(io::stdout(), "{lines}");
 }
 
-/// Classes, pictures, and what is not used.
-pub fn dataset(dataset: &Dataset) {
+/// Classes, pictures, what is not used, and what the grouping of `rule` fails to do.
+pub fn dataset(dataset: &Dataset, rule: &SplitRule) {
     aside(&format!(
         "{} classes; {} training, {} validation and {} test pictures",
         dataset.labels.len(),
@@ -56,6 +56,9 @@ pub fn dataset(dataset: &Dataset) {
     }
     if dataset.skipped.len() > LISTED {
         aside(&format!("not used: {} more, listed in split.json", dataset.skipped.len() - LISTED));
+    }
+    if let Some(fault) = dataset.grouping_fault(rule) {
+        aside(&format!("warning: {fault}"));
     }
 }
 

@@ -42,7 +42,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
     let device = device::open(args.device, config.precision)?;
     let dataset = dataset::read(&args.data, &config.split)?;
-    say::dataset(&dataset);
+    say::dataset(&dataset, &config.split);
     let network = network::build(&config.network, dataset.labels.len(), config.side, config.seed)?;
     if let Some(pretrained) = &pretrained {
         say::loaded(&pretrained.load(&network.params, &allow)?, pretrained);

@@ -3,10 +3,11 @@
 use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 
-use super::{DatasetError, Sample};
+use super::{Dataset, DatasetError, Sample};
 use crate::random::{Stream, stream};
 
 /// How pictures are held out where the data set does not come split.
@@ -58,27 +59,98 @@ impl SplitRule {
     }
 }
 
-/// Takes `share` of each class's pictures out of `samples`, group by group; at least one of each class where that
-/// leaves one to learn from.
+/// What a grouping does to a data set that nobody can have wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupingFault {
+    /// Each picture is a group of its own.
+    Nothing {
+        /// The character.
+        by: char,
+        /// All pictures.
+        pictures: usize,
+    },
+    /// These classes are one group each, of which none was held out.
+    WholeClasses {
+        /// The character.
+        by: char,
+        /// Their names.
+        labels: Vec<String>,
+        /// Of so many.
+        classes: usize,
+    },
+}
+
+impl fmt::Display for GroupingFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GroupingFault::Nothing { by, pictures } => {
+                write!(
+                    f,
+                    "grouping by {by:?} groups nothing: each of the {pictures} pictures is a group of its own"
+                )
+            }
+            GroupingFault::WholeClasses { by, labels, classes } => write!(
+                f,
+                "grouping by {by:?} makes one group of each class for {} of {classes} classes: none of their pictures \
+                 could be held out",
+                labels.len()
+            ),
+        }
+    }
+}
+
+impl Dataset {
+    /// What the grouping of `rule`, by which it was split, does to it that nobody can have wanted.
+    pub fn grouping_fault(&self, rule: &SplitRule) -> Option<GroupingFault> {
+        let GroupBy::Prefix(by) = rule.group?;
+        let mut groups = BTreeSet::new();
+        let mut of_class = vec![BTreeSet::new(); self.labels.len()];
+        for sample in self.train.iter().chain(&self.validation).chain(&self.test) {
+            let name = source(&sample.path, by);
+            of_class[sample.class].insert(name.clone());
+            groups.insert(name);
+        }
+        let pictures = self.train.len() + self.validation.len() + self.test.len();
+        if groups.len() == pictures {
+            return Some(GroupingFault::Nothing { by, pictures });
+        }
+        let held_out: BTreeSet<usize> =
+            self.validation.iter().chain(&self.test).map(|sample| sample.class).collect();
+        let is_whole = |class: &usize| of_class[*class].len() == 1 && !held_out.contains(class);
+        let labels: Vec<String> =
+            (0..self.labels.len()).filter(is_whole).map(|class| self.labels[class].clone()).collect();
+        let classes = self.labels.len();
+        (!labels.is_empty()).then_some(GroupingFault::WholeClasses { by, labels, classes })
+    }
+}
+
+/// Refuses a rule whose character makes too few groups of pictures that are to be split.
 ///
 /// # Errors
-/// Fewer than three groups by the rule's character.
+/// Fewer than three groups.
+pub(super) fn refuse_few_groups(samples: &[Sample], rule: &SplitRule) -> Result<(), DatasetError> {
+    let groups = groups(samples, rule.group).len();
+    match rule.group {
+        Some(GroupBy::Prefix(by)) if groups < 3 => {
+            Err(DatasetError::Groups { by, pictures: samples.len(), groups })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes `share` of each class's pictures out of `samples`, group by group; at least one of each class where that
+/// leaves one to learn from.
 pub(super) fn hold_out(
     samples: &mut Vec<Sample>,
     classes: usize,
     share: f64,
     purpose: Purpose,
     rule: &SplitRule,
-) -> Result<Vec<Sample>, DatasetError> {
+) -> Vec<Sample> {
     if share == 0.0 {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let groups = groups(samples, rule.group);
-    if let Some(GroupBy::Prefix(by)) = rule.group
-        && groups.len() < 3
-    {
-        return Err(DatasetError::Groups { by, pictures: samples.len(), groups: groups.len() });
-    }
     let is_held_out = chosen(
         samples,
         &groups,
@@ -91,7 +163,7 @@ pub(super) fn hold_out(
         if is_held_out { &mut held_out } else { &mut rest }.push(sample);
     }
     *samples = rest;
-    Ok(held_out)
+    held_out
 }
 
 /// Indices of pictures that stay together.
@@ -229,7 +301,7 @@ mod tests {
     }
 
     fn held(samples: &mut Vec<Sample>, classes: usize, share: f64, rule: &SplitRule) -> Vec<Sample> {
-        hold_out(samples, classes, share, Purpose::Test, rule).unwrap()
+        hold_out(samples, classes, share, Purpose::Test, rule)
     }
 
     #[test]
@@ -280,8 +352,8 @@ mod tests {
     #[test]
     fn a_character_that_groups_everything_is_refused() {
         let rule = SplitRule { group: Some(GroupBy::Prefix('_')), ..SplitRule::default() };
-        let mut all = samples(&[9, 9], |_, index| format!("photo_{index}.jpg"));
-        let error = hold_out(&mut all, 2, 0.2, Purpose::Test, &rule).unwrap_err().to_string();
+        let all = samples(&[9, 9], |_, index| format!("photo_{index}.jpg"));
+        let error = refuse_few_groups(&all, &rule).unwrap_err().to_string();
         assert!(error.contains("18 pictures into 1 group"), "{error}");
     }
 

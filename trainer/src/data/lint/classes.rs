@@ -1,8 +1,10 @@
 //! How many pictures each class has, and where; and what the reader left out.
 
+use std::collections::BTreeMap;
+
 use super::measure::{Measured, Split};
 use super::{Finding, Group, Kind};
-use crate::data::dataset::{Skipped, SplitRule};
+use crate::data::dataset::{Dataset, EmptyClass, GroupingFault, Skipped, SplitRule};
 
 /// Pictures, of all splits, below which a class is hard to learn and harder to measure.
 const FEW: usize = 20;
@@ -10,11 +12,48 @@ const FEW: usize = 20;
 /// How many times as many training pictures the largest class may have as the smallest.
 const IMBALANCE: f64 = 5.0;
 
-/// Few pictures, none held out, imbalance, files not used.
-pub fn findings(measured: &Measured<'_>, _: &SplitRule) -> Vec<Finding> {
+/// Few pictures, none held out, imbalance, a grouping that does not do, files not used.
+pub fn findings(measured: &Measured<'_>, rule: &SplitRule) -> Vec<Finding> {
     let counts = counts(measured);
     let classes = [few(measured, &counts), imbalance(measured, &counts), not_held_out(measured, &counts)];
-    classes.into_iter().chain(not_used(measured)).flatten().collect()
+    classes.into_iter().chain([grouping(measured, rule)]).chain(not_used(measured)).flatten().collect()
+}
+
+/// Classes that are not in the data set for want of pictures.
+pub fn empty(dataset: &Dataset, empty: &[EmptyClass]) -> Option<Finding> {
+    let all = dataset.labels.len() + empty.len();
+    let text =
+        format!("{} of {all} classes have no readable picture to learn from: training stops", empty.len());
+    let advice =
+        "put JPEG or PNG pictures into each (convert those of other kinds, like HEIC), or remove the class";
+    let note = |class: &EmptyClass| {
+        group(format!("class {}: no readable pictures{}", class.label, kinds(&class.files)))
+    };
+    let groups: Vec<Group> = empty.iter().map(note).collect();
+    (!empty.is_empty()).then(|| Finding::new(Kind::NoPictures, empty.len(), text, advice, groups))
+}
+
+/// How many files there are of each kind, by their endings: ` (3 HEIC, 1 TXT)`; nothing of none.
+fn kinds(files: &[Skipped]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for file in files {
+        let ending = file.path.extension().map(|ending| ending.to_string_lossy().to_uppercase());
+        *counts.entry(ending.unwrap_or_else(|| "without ending".to_owned())).or_default() += 1;
+    }
+    let counts: Vec<String> = counts.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) }
+}
+
+fn grouping(measured: &Measured<'_>, rule: &SplitRule) -> Option<Finding> {
+    let fault = measured.dataset.grouping_fault(rule)?;
+    let (count, groups) = match &fault {
+        GroupingFault::Nothing { pictures, .. } => (*pictures, Vec::new()),
+        GroupingFault::WholeClasses { labels, .. } => {
+            (labels.len(), labels.iter().map(|label| group(format!("{label}: one group"))).collect())
+        }
+    };
+    let advice = "group by the character between a source's name and a picture's number, or by none";
+    Some(Finding::new(Kind::Grouping, count, fault.to_string(), advice, groups))
 }
 
 /// By class: pictures for training, validation, test.
@@ -88,11 +127,15 @@ fn not_held_out(measured: &Measured<'_>, counts: &[[usize; 3]]) -> Option<Findin
     (!classes.is_empty()).then(|| Finding::new(Kind::NotHeldOut, classes.len(), text, advice, groups))
 }
 
+/// Endings of pictures, those that are not read among them.
+const PICTURES: [&str; 11] =
+    ["jpg", "jpeg", "png", "heic", "heif", "avif", "webp", "gif", "bmp", "tif", "tiff"];
+
 /// Whether its name says that it should have been a picture.
 fn is_picture(skipped: &Skipped) -> bool {
     let ending = skipped.path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     let is_hidden = skipped.path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-    !is_hidden && ending.is_some_and(|ending| ["jpg", "jpeg", "png"].contains(&ending.as_str()))
+    !is_hidden && ending.is_some_and(|ending| PICTURES.contains(&ending.as_str()))
 }
 
 /// Pictures that were left out, and what else was.
@@ -109,7 +152,7 @@ fn not_used(measured: &Measured<'_>) -> [Option<Finding>; 2] {
         found(
             Kind::LeftOut,
             "pictures of the data set are not used",
-            "copy them again from their source, or put them where they belong",
+            "copy them again from their source, put them where they belong, or convert them to JPEG or PNG",
             true,
         ),
         found(

@@ -8,7 +8,7 @@ use image::RgbImage;
 
 use super::likeness::tests::scene;
 use super::*;
-use crate::data::dataset::{GroupBy, read};
+use crate::data::dataset::{GroupBy, read_leniently};
 
 fn image(frame: Frame) -> RgbImage {
     RgbImage::from_raw(frame.width(), frame.height(), frame.into_pixels()).unwrap()
@@ -36,7 +36,8 @@ fn clean() -> tempfile::TempDir {
 }
 
 fn found(root: &Path, rule: &SplitRule) -> Lint {
-    lint(&read(root, rule).unwrap(), rule, &|| ())
+    let (dataset, empty) = read_leniently(root, rule).unwrap();
+    lint(&dataset, &empty, rule, &|| ())
 }
 
 fn kinds(lint: &Lint) -> Vec<(Kind, usize)> {
@@ -134,6 +135,32 @@ fn classes_are_counted() {
     assert!(lint.has_warnings());
 }
 
+#[test]
+fn a_class_without_readable_pictures_is_listed_beside_what_else_is_found() {
+    let lint = after(|root| {
+        copy(root, "train/auk/1.png", "test/auk/again.png");
+        for number in 1..=3 {
+            fs::create_dir_all(root.join("train/owl")).unwrap();
+            fs::write(root.join(format!("train/owl/{number}.HEIC")), "ftypheic").unwrap();
+        }
+        fs::create_dir(root.join("train/void")).unwrap();
+    });
+    let expected = [(Kind::NoPictures, 2), (Kind::CopiesAcrossSplits, 2), (Kind::LeftOut, 3)];
+    assert_eq!(kinds(&lint), expected);
+    assert_eq!((lint.classes, lint.findings[0].severity), (2, Severity::Serious));
+    let notes: Vec<&str> = lint.findings[0].groups.iter().map(|group| group.note.as_str()).collect();
+    assert_eq!(notes, ["class owl: no readable pictures (3 HEIC)", "class void: no readable pictures"]);
+}
+
+#[test]
+fn where_no_class_has_a_readable_picture_that_is_listed_too() {
+    let root = tempfile::tempdir().unwrap();
+    for class in ["auk", "wren"] {
+        fs::create_dir(root.path().join(class)).unwrap();
+    }
+    assert_eq!(kinds(&found(root.path(), &SplitRule::default())), [(Kind::NoPictures, 2)]);
+}
+
 /// A JPEG picture with EXIF data.
 fn photo(path: &Path, seed: u32, fields: &[(Tag, Value)]) {
     let fields: Vec<Field> = fields
@@ -213,6 +240,27 @@ fn sources_in_several_splits_are_found_until_they_are_grouped() {
     assert!(lint.findings[0].advice.contains("--group-by _, which keeps 10 sources"), "{:?}", lint.findings);
     let grouped = SplitRule { group: Some(GroupBy::Prefix('_')), ..SplitRule::default() };
     assert_eq!(kinds(&found(root.path(), &grouped)), []);
+}
+
+#[test]
+fn a_grouping_that_keeps_whole_classes_or_nothing_together_is_found() {
+    let of = |by| {
+        let root = named(|label, number| format!("{label}_{number}-x.png"));
+        let rule = SplitRule { group: Some(GroupBy::Prefix(by)), ..SplitRule::default() };
+        found(root.path(), &rule)
+    };
+    let whole = of('_');
+    assert_eq!(kinds(&whole), [(Kind::Grouping, 2)]);
+    assert!(
+        whole.findings[0].text.contains("'_' makes one group of each class for 2 of 2 classes"),
+        "{whole:?}"
+    );
+    let nothing = of('-');
+    assert_eq!(kinds(&nothing), [(Kind::Grouping, 40)]);
+    assert!(
+        nothing.findings[0].text.contains("each of the 40 pictures is a group of its own"),
+        "{nothing:?}"
+    );
 }
 
 #[test]
