@@ -75,6 +75,26 @@ fn a_killed_run_ends_in_the_same_bits() {
 }
 
 #[test]
+fn a_finished_run_says_so_and_what_to_do_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let birds = birds(folder.path());
+    let out = folder.path().join("run");
+    let arguments = arguments(&birds, &out);
+    let finished = run("fieldmark-trainer", &arguments).expect(0);
+    assert!(!finished.err().contains("was finished before"), "{}", finished.err());
+    let before = hashes(&out);
+    let again = run("fieldmark-trainer", &arguments).expect(0);
+    assert_eq!(again.out().lines().next(), finished.out().lines().next());
+    assert!(again.err().contains("was finished before: 2 of 2 epochs are done"), "{}", again.err());
+    assert!(
+        again.err().contains("fieldmark-trainer eval ") && !again.err().contains("resumes"),
+        "{}",
+        again.err()
+    );
+    assert_eq!(hashes(&out), before);
+}
+
+#[test]
 fn a_killed_run_with_an_average_and_a_waiting_backbone_ends_in_the_same_bits() {
     assert_kills_change_nothing(&["--average", "0.9", "--head-first", "1"], &[&[2], &[6, 9]]);
 }

@@ -47,8 +47,8 @@ pub fn events(epochs: &[EpochMetrics], start: f64, pictures: usize) -> Vec<u8> {
     let mut file = record(&version.encode_to_vec());
     let mut wall_time = start;
     for epoch in epochs {
-        if epoch.images_per_second > 0.0 {
-            wall_time += pictures as f64 / epoch.images_per_second;
+        if let Some(speed) = epoch.images_per_second.filter(|&speed| speed > 0.0) {
+            wall_time += pictures as f64 / speed;
         }
         let summary = Some(Summary { value: scalars(epoch) });
         let event = Event { wall_time, step: epoch.step as i64, file_version: None, summary };
@@ -67,11 +67,12 @@ fn scalars(epoch: &EpochMetrics) -> Vec<Scalar> {
         ("loss/validation_cross_entropy", epoch.validation_cross_entropy),
         ("maps/coverage", epoch.coverage),
         ("pace/epoch", (epoch.epoch + 1) as f64),
-        ("pace/images_per_second", epoch.images_per_second),
         ("pace/mu", epoch.mu),
         ("pace/rate", epoch.rate),
     ];
-    values.map(|(tag, value)| Scalar { tag: tag.to_owned(), simple_value: Some(value as f32) }).to_vec()
+    let speed = epoch.images_per_second.map(|speed| ("pace/images_per_second", speed));
+    let scalar = |(tag, value): (&str, f64)| Scalar { tag: tag.to_owned(), simple_value: Some(value as f32) };
+    values.into_iter().chain(speed).map(scalar).collect()
 }
 
 /// Length and data, each with its checksum.
@@ -122,7 +123,7 @@ mod tests {
             train_accuracy: 0.25,
             validation_accuracy: 0.125,
             validation_cross_entropy: 2.625,
-            images_per_second: 50.0,
+            images_per_second: Some(50.0),
             peak_memory_mib: None,
         }
     }

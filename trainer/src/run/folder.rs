@@ -94,6 +94,20 @@ pub fn place(path: &Path) -> PathBuf {
     }
 }
 
+/// Where the unfinished or finished run in the folder `run` stands; `None` where there is none yet.
+///
+/// # Errors
+/// [`FolderError`]: a checkpoint that cannot be read, or is of a run with other settings or pictures.
+pub fn standing(dataset: &Dataset, config: &Config, run: &Path) -> Result<Option<Progress>, FolderError> {
+    let last = run.join(LAST);
+    if !last.exists() {
+        return Ok(None);
+    }
+    let progress = checkpoint::load(&last)?.progress;
+    refuse_other_run(dataset, config, run, &progress)?;
+    Ok(Some(progress))
+}
+
 /// A new run's state written down, or an old one's read back into `network`, `average` and `velocities`.
 ///
 /// # Errors
@@ -122,8 +136,23 @@ fn resume(
     velocities: &mut Velocities,
 ) -> Result<Progress, FolderError> {
     let checkpoint = checkpoint::load(&run.join(LAST))?;
+    refuse_other_run(dataset, config, run, &checkpoint.progress)?;
+    checkpoint::restore_trained(&checkpoint, &network.params)?;
+    if let Some(average) = average {
+        checkpoint::restore_params(&checkpoint, average)?;
+    }
+    checkpoint::restore_velocities(&checkpoint, &network.params, velocities)?;
+    records::forget_metrics_from(run, checkpoint.progress.epoch)?;
+    Ok(checkpoint.progress)
+}
+
+fn refuse_other_run(
+    dataset: &Dataset,
+    config: &Config,
+    run: &Path,
+    progress: &Progress,
+) -> Result<(), FolderError> {
     let other = |what: String| Err(FolderError::OtherRun { path: run.to_owned(), what });
-    let progress = &checkpoint.progress;
     if progress.config != *config {
         let first = difference(&progress.config, config).map_or(String::new(), |first| format!(" ({first})"));
         return other(format!("settings{first}"));
@@ -134,13 +163,7 @@ fn resume(
     {
         return other("pictures, or another split of them".to_owned());
     }
-    checkpoint::restore_trained(&checkpoint, &network.params)?;
-    if let Some(average) = average {
-        checkpoint::restore_params(&checkpoint, average)?;
-    }
-    checkpoint::restore_velocities(&checkpoint, &network.params, velocities)?;
-    records::forget_metrics_from(run, checkpoint.progress.epoch)?;
-    Ok(checkpoint.progress)
+    Ok(())
 }
 
 fn start(dataset: &Dataset, config: &Config, run: &Path) -> Result<Progress, FolderError> {

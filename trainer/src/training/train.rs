@@ -42,6 +42,8 @@ pub struct Outcome {
     pub best: Best,
     /// The last epoch, which `last.safetensors` holds.
     pub last: Best,
+    /// An earlier training had finished it, and nothing was left to do.
+    pub was_finished: bool,
 }
 
 /// Why a run ended early.
@@ -121,7 +123,7 @@ pub enum TrainError {
 }
 
 /// Trains `network`, built of `config` for the classes of `dataset`, to the end. Where the folder `run` holds an unfinished
-/// run with the same settings, that run is resumed. With `checkpoint_steps` the state is saved every so many steps, as well
+/// run with the same settings, that run is resumed; of a finished one only what it reached is read. With `checkpoint_steps` the state is saved every so many steps, as well
 /// as after each epoch. `stop` is 0, or the signal that asks the run to end after the step in progress.
 ///
 /// # Errors
@@ -140,21 +142,59 @@ pub fn train(
         refuse_too_little(network, config, dataset.train.len())?;
     }
     let _lock = lock::claim(run, dataset)?;
+    let per_epoch = batches_of(dataset.train.len(), config.batch);
+    let standing = folder::standing(dataset, config, run)?;
+    if let Some(progress) = &standing {
+        if is_over(progress) {
+            return outcome(progress, true);
+        }
+        tell(bar, &resumes(progress, per_epoch));
+    }
     let pictures = Arc::new(Pictures::new(config.side, config.resize, CACHE_BYTES));
     refuse_unusable(dataset, &pictures, stop)?;
     let mut sgd = Sgd::new(config.optim.clone());
     let average = Average::of(network, config.optim.average)?;
     let averaged = average.as_ref().map(|average| &average.network.params);
     let progress = folder::start_or_resume(dataset, config, run, network, averaged, &mut sgd.velocities)?;
-    let per_epoch = batches_of(dataset.train.len(), config.batch);
     bar.set_length((per_epoch * config.epochs) as u64);
+    bar.set_position(steps_done(&progress, per_epoch) as u64);
+    // What is done took none of the time to come.
+    bar.tick();
+    bar.reset_eta();
     let fixed = Fixed { network, dataset, config, run, checkpoint_steps, per_epoch, bar, stop };
     let mut training = Training { fixed, pictures, average, sgd, progress };
-    while training.progress.epoch < config.epochs && !is_stale(&training.progress, config.patience) {
+    while !is_over(&training.progress) {
         training.epoch()?;
     }
-    let (best, last) = training.progress.best.zip(training.progress.last).ok_or(TrainError::NoEpoch)?;
-    Ok(Outcome { best, last })
+    outcome(&training.progress, false)
+}
+
+fn is_over(progress: &Progress) -> bool {
+    let config = &progress.config;
+    progress.epoch >= config.epochs || is_stale(progress, config.patience)
+}
+
+fn outcome(progress: &Progress, was_finished: bool) -> Result<Outcome, TrainError> {
+    let (best, last) = progress.best.zip(progress.last).ok_or(TrainError::NoEpoch)?;
+    Ok(Outcome { best, last, was_finished })
+}
+
+fn steps_done(progress: &Progress, per_epoch: usize) -> usize {
+    progress.epoch * per_epoch + progress.batch
+}
+
+/// Where a run goes on, for people.
+fn resumes(progress: &Progress, per_epoch: usize) -> String {
+    let (epoch, epochs) = (progress.epoch, progress.config.epochs);
+    match progress.batch {
+        0 => format!("resumes after epoch {epoch} of {epochs}"),
+        _ => format!(
+            "resumes after step {} of {}, in epoch {} of {epochs}",
+            steps_done(progress, per_epoch),
+            per_epoch * epochs,
+            epoch + 1
+        ),
+    }
 }
 
 /// What does not change in a training.
@@ -187,13 +227,13 @@ impl Training<'_> {
         for batch in OnDevice::start(batches, &self.fixed.network.device())? {
             self.step(&batch?)?;
         }
-        let seen = (self.progress.sums.pictures - pictures_before) as f64;
-        self.end_epoch(seen / started.elapsed().as_secs_f64())
+        let seen = self.progress.sums.pictures - pictures_before;
+        self.end_epoch((seen > 0).then(|| seen as f64 / started.elapsed().as_secs_f64()))
     }
 
     fn step(&mut self, batch: &Batch) -> Result<(), TrainError> {
         let Fixed { network, config, bar, .. } = self.fixed;
-        let step = self.progress.epoch * self.fixed.per_epoch + self.progress.batch;
+        let step = steps_done(&self.progress, self.fixed.per_epoch);
         let rates = self.rates(step);
         // One stream a step, so that a resumed run draws what an uninterrupted one draws.
         let mut rng = stream(Stream::Step { seed: config.seed, step: step as u64 });
@@ -223,7 +263,7 @@ impl Training<'_> {
     }
 
     /// Validates, writes the epoch's line, chooses the best epoch, and saves.
-    fn end_epoch(&mut self, images_per_second: f64) -> Result<(), TrainError> {
+    fn end_epoch(&mut self, images_per_second: Option<f64>) -> Result<(), TrainError> {
         let Fixed { dataset, config, run, per_epoch, bar, stop, .. } = self.fixed;
         let step = (self.progress.epoch + 1) * per_epoch;
         let evaluated = self.average.as_ref().map_or(self.fixed.network, |average| &average.network);
@@ -392,6 +432,25 @@ fn refuse_divergence(figures: &Figures, step: usize, rate: f64) -> Result<(), Tr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::recipe::Recipe;
+
+    #[test]
+    fn a_resumed_run_says_where_it_goes_on_counted_from_1() {
+        let config = Config { epochs: 20, ..Recipe::Scratch.config() };
+        let progress = |epoch, batch| Progress {
+            config: config.clone(),
+            labels: Vec::new(),
+            data: String::new(),
+            epoch,
+            batch,
+            sums: EpochSums::default(),
+            best: None,
+            highest: None,
+            last: None,
+        };
+        assert_eq!(resumes(&progress(7, 0), 30), "resumes after epoch 7 of 20");
+        assert_eq!(resumes(&progress(7, 5), 30), "resumes after step 215 of 600, in epoch 8 of 20");
+    }
 
     #[test]
     fn losses_that_are_no_numbers_or_hopeless_end_training() {

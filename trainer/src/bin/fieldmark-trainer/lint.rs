@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use fieldmark::file::write_whole;
 use fieldmark_trainer::data::dataset::SplitRule;
 use fieldmark_trainer::data::{dataset, lint};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::args::LintArgs;
 use crate::{progress, say};
@@ -19,7 +19,7 @@ pub fn run(args: &LintArgs) -> Result<lint::Lint> {
     let (dataset, empty) = dataset::read_leniently(&args.data, &rule)?;
     let pictures = dataset.train.len() + dataset.validation.len() + dataset.test.len();
     let bar = ProgressBar::new(pictures as u64)
-        .with_style(ProgressStyle::with_template("{bar:30} picture {pos}/{len}  {per_sec}  {eta} left")?);
+        .with_style(progress::style("{bar:30} picture {pos}/{len}{speed}{left}")?);
     let lint = lint::lint(&dataset, &empty, &rule, &|| bar.inc(1));
     bar.finish_and_clear();
     say::result(lint::table(&lint).trim_end());

@@ -5,6 +5,7 @@ mod knowledge;
 use std::io::{self, Write};
 use std::path::Path;
 
+use fieldmark_programs::process::quoted;
 use fieldmark_trainer::data::dataset::{Dataset, SplitRule};
 use fieldmark_trainer::measure::faithfulness;
 use fieldmark_trainer::net::layer::{ShapeError, cost};
@@ -90,8 +91,8 @@ pub fn network(network: &Network, side: u32) -> Result<(), ShapeError> {
     Ok(())
 }
 
-/// What training reached.
-pub fn outcome(outcome: &Outcome, run: &Path) {
+/// What training for up to so many `epochs` reached.
+pub fn outcome(outcome: &Outcome, run: &Path, epochs: usize) {
     result(&format!(
         "best epoch {}: {:.1} % validation accuracy; last epoch {}: {:.1} %",
         outcome.best.epoch + 1,
@@ -102,7 +103,17 @@ pub fn outcome(outcome: &Outcome, run: &Path) {
     if let Some(mib) = peak_memory_mib() {
         result(&format!("peak memory {mib:.0} MiB"));
     }
-    aside(&format!("the run is in {}", run.display()));
+    if !outcome.was_finished {
+        aside(&format!("the run is in {}", run.display()));
+        return;
+    }
+    aside(&format!(
+        "the run in {} was finished before: {} of {epochs} epochs are done, and nothing was trained now; measure it with \
+         `fieldmark-trainer eval {}`, or train another in another folder (--out)",
+        run.display(),
+        outcome.last.epoch + 1,
+        quoted(run)
+    ));
 }
 
 /// The test split's figures.

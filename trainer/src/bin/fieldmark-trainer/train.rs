@@ -54,6 +54,6 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let outcome = train::train(&network, &dataset, &config, &args.output.out, steps, &bar, stop);
     bar.finish_and_clear();
     let outcome = outcome?;
-    say::outcome(&outcome, &args.output.out);
+    say::outcome(&outcome, &args.output.out, config.epochs);
     Ok(())
 }

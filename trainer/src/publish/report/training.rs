@@ -57,7 +57,7 @@ fn charts(findings: &Findings, best: Option<usize>) -> Vec<Curves> {
     let total = vec![Line { name: "L", values: epochs.iter().map(total).collect() }];
     let rate = vec![line("rate", |epoch| epoch.rate)];
     let mu = vec![line("mu", |epoch| epoch.mu)];
-    let speed = vec![line("pictures a second", |epoch| epoch.images_per_second)];
+    let speed = vec![line("pictures a second", |epoch| epoch.images_per_second.unwrap_or(f64::NAN))];
     vec![
         chart("Right answers", "per cent", accuracy, [Some(0.0), Some(100.0)]),
         chart("Cross-entropy L_CE", "nats", cross_entropy, [Some(0.0), None]),

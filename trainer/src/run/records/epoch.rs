@@ -32,8 +32,8 @@ pub struct EpochMetrics {
     pub validation_accuracy: f64,
     /// On the validation split.
     pub validation_cross_entropy: f64,
-    /// Training pictures a second of wall time, validation not counted.
-    pub images_per_second: f64,
+    /// Training pictures a second of wall time, validation not counted; `None` where an epoch was resumed after its last step.
+    pub images_per_second: Option<f64>,
     /// The process's largest resident memory so far, MiB; `None` where the system does not say.
     pub peak_memory_mib: Option<f64>,
 }
@@ -47,8 +47,8 @@ pub struct Pace {
     pub rate: f64,
     /// mu.
     pub mu: f64,
-    /// Training pictures a second of wall time.
-    pub images_per_second: f64,
+    /// Training pictures a second of wall time; `None` where no step was left.
+    pub images_per_second: Option<f64>,
 }
 
 impl EpochMetrics {
@@ -74,15 +74,15 @@ impl EpochMetrics {
 
     /// The epoch in one line for a person.
     pub fn line(&self, epochs: usize) -> String {
+        let speed = self.images_per_second.map_or(String::new(), |speed| format!("  {speed:.0} pictures/s"));
         format!(
-            "epoch {:>3}/{epochs}  CE {:.3}  L_dis {:.3}  coverage {:.2}  train {:5.1} %  validation {:5.1} %  {:.0} pictures/s",
+            "epoch {:>3}/{epochs}  CE {:.3}  L_dis {:.3}  coverage {:.2}  train {:5.1} %  validation {:5.1} %{speed}",
             self.epoch + 1,
             self.cross_entropy,
             self.discriminality,
             self.coverage,
             100.0 * self.train_accuracy,
             100.0 * self.validation_accuracy,
-            self.images_per_second,
         )
     }
 }

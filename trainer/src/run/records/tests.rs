@@ -28,6 +28,15 @@ fn records_are_written_byte_for_byte_as_they_were_read() {
 }
 
 #[test]
+fn an_epoch_of_unknown_speed_says_nothing_of_it() {
+    let epoch: EpochMetrics = serde_json::from_str(EPOCH).unwrap();
+    assert!(epoch.line(20).ends_with(" pictures/s"), "{}", epoch.line(20));
+    let epoch = EpochMetrics { images_per_second: None, ..epoch };
+    assert!(epoch.line(20).ends_with(" %"), "{}", epoch.line(20));
+    assert!(serde_json::to_string(&epoch).unwrap().contains(r#""images_per_second":null"#));
+}
+
+#[test]
 fn what_was_not_measured_is_left_out_or_null() {
     let mut evaluation: Evaluation = serde_json::from_str(EVALUATION).unwrap();
     evaluation.faithfulness = None;
