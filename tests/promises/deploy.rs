@@ -255,6 +255,18 @@ fn a_version_that_fails_in_its_place_is_taken_back() {
 }
 
 #[test]
+fn a_dry_run_looks_whether_the_program_is_for_the_board() {
+    let own = program("fieldmark").get_program().to_owned();
+    let dry = |board: &str| {
+        let words = ["deploy", "--board", board, "--dry-run", "nobody.invalid", "m.onnx", "--program"];
+        run("fieldmark-trainer", words.map(OsString::from).into_iter().chain([own.clone()]))
+    };
+    let other = if cfg!(target_arch = "aarch64") { "x86-64" } else { "pi4" };
+    let err = dry(other).expect(1).err();
+    assert!(err.contains("would not start on the board: it is for "), "{err}");
+}
+
+#[test]
 fn a_dry_run_starts_nothing() {
     let nobody =
         ["deploy", "--board", "x86-64", "--dry-run", "--program", "my-program", "nobody.invalid", "m.onnx"];

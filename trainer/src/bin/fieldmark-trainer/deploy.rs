@@ -46,6 +46,9 @@ pub fn run(options: &DeployArgs) -> Result<()> {
     if let Some(facts) = &facts {
         starts(program, variant, facts.glibc.unwrap_or(board.system.1))?;
         room(facts, program, &options.models).with_context(|| format!("{} was not touched", options.host))?;
+    } else if program.exists() {
+        // Of the board's usual system: a dry run asks nobody.
+        starts(program, variant, board.system.1)?;
     }
     let plan = Plan::new(&act, program, &options.models, [&options.to, &options.models_to])?;
     let here = answers_here(&act, &options.models)?;
