@@ -159,8 +159,16 @@ fn push_training(text: &mut String, value: &Value, depth: usize) {
             let _ = writeln!(text, "{indent}{key}");
             push_training(text, value, depth + 1);
         } else {
-            let _ = writeln!(text, "{indent}{key:<width$}  {}", plain(value));
+            let _ = writeln!(text, "{indent}{key:<width$}  {}", plain(&counted_from_1(&key, value)));
         }
+    }
+}
+
+/// An epoch as people count it; other values as they are.
+fn counted_from_1(key: &str, value: &Value) -> Value {
+    match value.as_u64() {
+        Some(epoch) if key == "epoch" => (epoch + 1).into(),
+        _ => value.clone(),
     }
 }
 
@@ -246,6 +254,13 @@ mod tests {
         text.clear();
         push_training(&mut text, &Value::Null, 1);
         assert_eq!(text, "  not recorded\n");
+    }
+
+    #[test]
+    fn an_epoch_is_counted_from_1() {
+        let mut text = String::new();
+        push_training(&mut text, &json!({ "evaluation": { "epoch": 19, "top1": 0.5 }, "epochs": 20 }), 1);
+        assert_eq!(text, "  epochs      20\n  evaluation\n    epoch  20\n    top1   0.5\n");
     }
 
     #[test]
