@@ -46,7 +46,7 @@ impl Row {
 
 /// The rows for a prediction, of whose marks some are `drawn` and the weakest may be `left_out`.
 pub fn rows(prediction: &Prediction, drawn: &[Mark<'_>], left_out: &[Mark<'_>]) -> Vec<Row> {
-    let named = |answer: &Answer| (spaced(&answer.label), percent(answer.probability));
+    let named = |answer: &Answer| (answer.label.clone(), percent(answer.probability));
     let mut rows = Vec::new();
     if let Some((label, sure)) = prediction.top.first().map(named) {
         rows.push(Row::Answer(label, sure));
@@ -70,11 +70,6 @@ pub fn rows(prediction: &Prediction, drawn: &[Mark<'_>], left_out: &[Mark<'_>]) 
         rows.push(Row::Note(format!("then {label}"), sure));
     }
     rows
-}
-
-/// Labels are often folder names.
-fn spaced(label: &str) -> String {
-    label.replace('_', " ")
 }
 
 /// The picture, and the rows below it.
