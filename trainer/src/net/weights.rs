@@ -92,6 +92,11 @@ pub struct Loaded {
     pub misfits: BTreeMap<Misfit, Vec<String>>,
 }
 
+/// A source before what follows it; nothing where it is not known.
+fn before(source: &str) -> String {
+    if source.is_empty() { String::new() } else { format!("{source}, ") }
+}
+
 /// Why weights cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -115,7 +120,10 @@ pub enum WeightsError {
         reason: String,
     },
     /// A run starts from pretrained weights, and no file was named.
-    #[error("the run starts from pretrained weights ({source_of}, SHA-256 {sha256}); name their file")]
+    #[error(
+        "the run starts from pretrained weights ({}SHA-256 {sha256}); name their file",
+        before(source_of)
+    )]
     NotGiven {
         /// Where they come from.
         source_of: String,
