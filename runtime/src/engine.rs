@@ -22,7 +22,7 @@ mod tests;
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ndarray::Array3;
@@ -139,7 +139,7 @@ impl SelfTestReport {
 /// A path that is not a readable regular file of at most [`MAX_MODEL_BYTES`].
 pub fn read_model(path: &Path) -> Result<Vec<u8>, LoadError> {
     let unreadable = |source| LoadError::Read { path: path.to_path_buf(), source };
-    let not_a_file = || LoadError::NotAFile(path.to_path_buf());
+    let not_a_file = || LoadError::NotAFile { path: path.to_path_buf(), model: only_model(path) };
     // Before opening: opening a pipe would wait for a writer.
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
@@ -153,6 +153,13 @@ pub fn read_model(path: &Path) -> Result<Vec<u8>, LoadError> {
     file.take(MAX_MODEL_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     check_size(bytes.len() as u64)?;
     Ok(bytes)
+}
+
+/// The model file in a folder, where there is one and no more.
+fn only_model(folder: &Path) -> Option<PathBuf> {
+    let files = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let mut models = files.filter(|file| file.extension().is_some_and(|ending| ending == "onnx"));
+    models.next().filter(|_| models.next().is_none())
 }
 
 fn check_size(bytes: u64) -> Result<(), LoadError> {

@@ -1,7 +1,7 @@
 //! Why a model does not load, or does not run.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -9,6 +9,13 @@ use crate::model::{DescriptionError, METADATA_KEY};
 
 /// The largest model file, 512 MiB: five times a ResNet-50.
 pub const MAX_MODEL_BYTES: u64 = 512 << 20;
+
+fn name_instead(model: Option<&Path>) -> String {
+    model.map_or_else(
+        || "name the .onnx file that `fieldmark-trainer export` wrote".to_owned(),
+        |model| format!("name the model file in it, {}", model.display()),
+    )
+}
 
 /// Why a file is refused as a model. Each message says what was expected, what is there, and what to do.
 #[derive(Debug, Error)]
@@ -23,8 +30,13 @@ pub enum LoadError {
         source: io::Error,
     },
     /// A folder, pipe or device.
-    #[error("{} is not a regular file; name the .onnx file that `fieldmark-trainer export` wrote", .0.display())]
-    NotAFile(PathBuf),
+    #[error("{} is not a regular file; {}", path.display(), name_instead(model.as_deref()))]
+    NotAFile {
+        /// What was named.
+        path: PathBuf,
+        /// The model file in it, where it is a folder with one.
+        model: Option<PathBuf>,
+    },
     /// More than [`MAX_MODEL_BYTES`].
     #[error("the model has {bytes} bytes, the limit is {MAX_MODEL_BYTES}; it is no Fieldmark model")]
     TooLarge {

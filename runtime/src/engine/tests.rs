@@ -388,7 +388,7 @@ fn f16_keeps_the_answer() {
 fn folders_and_absent_files_are_refused_as_models() {
     let folder = std::env::temp_dir();
     let error = Engine::load(&folder, Options::default()).unwrap_err();
-    assert!(matches!(error, LoadError::NotAFile(_)), "{error}");
+    assert!(matches!(error, LoadError::NotAFile { model: None, .. }), "{error}");
     let absent = folder.join("fieldmark-no-such-model.onnx");
     let error = Engine::load(&absent, Options::default()).unwrap_err();
     assert!(error.to_string().contains("no-such-model"), "{error}");

@@ -45,6 +45,14 @@ pub enum FolderError {
         /// The first foreign file in it.
         file: PathBuf,
     },
+    /// The folder is no run's, but one in it is.
+    #[error("{} is not the folder of a run; the run is in {}: name that folder", path.display(), run.display())]
+    Outer {
+        /// The folder.
+        path: PathBuf,
+        /// The run's folder in it.
+        run: PathBuf,
+    },
     /// The folder lies among the pictures.
     #[error("{} lies inside the pictures' folder, where it would count as a class; choose a folder elsewhere", path.display())]
     AmongPictures {

@@ -43,6 +43,23 @@ pub const EVENTS: &str = "events.out.tfevents.fieldmark";
 pub(super) const LOCK: &str = "lock";
 const CONFIG: &str = "config.json";
 
+/// Refuses a folder that is no run's and has one run in it, as the folder of `make` has.
+///
+/// # Errors
+/// [`FolderError::Outer`].
+pub fn refuse_outer(path: &Path) -> Result<(), FolderError> {
+    let has_run = |folder: &Path| folder.join(CONFIG).is_file() && folder.join(SPLIT).is_file();
+    let Ok(entries) = fs::read_dir(path) else { return Ok(()) };
+    if has_run(path) || path.join(LAST).exists() {
+        return Ok(());
+    }
+    let mut runs = entries.flatten().map(|entry| entry.path()).filter(|folder| has_run(folder));
+    match (runs.next(), runs.next()) {
+        (Some(run), None) => Err(FolderError::Outer { path: path.to_owned(), run }),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a folder in which something stands that no run wrote. Leftovers of a killed write are removed.
 pub(super) fn refuse_taken(run: &Path) -> Result<(), FolderError> {
     let entries = match fs::read_dir(run) {
@@ -61,6 +78,7 @@ pub(super) fn refuse_taken(run: &Path) -> Result<(), FolderError> {
         if ours.iter().any(|ours| is_leftover(&name, ours)) {
             fs::remove_file(&file).map_err(in_file("write", &file))?;
         } else if !(is_lock || is_run && ours.contains(&name.as_str())) {
+            refuse_outer(run)?;
             return Err(FolderError::Taken { path: run.to_owned(), file });
         }
     }
@@ -226,6 +244,7 @@ pub struct Trained {
 /// # Errors
 /// [`FolderError`]: no whole run, or pictures that have changed.
 pub fn open(run: &Path, data: Option<&Path>, weights: &str) -> Result<Trained, FolderError> {
+    refuse_outer(run)?;
     let checkpoint = checkpoint::load(&run.join(weights))?;
     let progress = checkpoint.progress.clone();
     let config = &progress.config;
