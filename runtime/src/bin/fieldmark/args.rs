@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 #[cfg(all(feature = "serve", unix))]
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -68,7 +68,7 @@ pub struct PredictArgs {
     #[arg(long, value_enum, default_value_t = RecordFormat::Text)]
     pub format: RecordFormat,
     /// Threads to use [default: one per core]; the results do not depend on it
-    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<u16>,
     #[command(flatten)]
     pub compute: ComputeArgs,
@@ -116,7 +116,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
     /// Threads that share the work on one picture [default: one per core]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<u16>,
     #[command(flatten)]
     pub compute: ComputeArgs,
@@ -145,14 +145,14 @@ SIGHUP loads the model file again; a file that is refused changes nothing. SIGTE
 pub struct ServeArgs {
     /// Model file
     pub model: PathBuf,
-    /// Address and port; 0.0.0.0 or [::] lets other machines in, and needs a token
-    #[arg(long, value_name = "IP:PORT", env = "FIELDMARK_LISTEN", default_value = "127.0.0.1:8080")]
+    /// Address or name of this machine, and port; 0.0.0.0 or [::] lets other machines in, and needs a token
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FIELDMARK_LISTEN", default_value = "127.0.0.1:8080", value_parser = listen)]
     pub listen: SocketAddr,
     /// File with the secret that requests must send as `Authorization: Bearer SECRET`
     #[arg(long, value_name = "FILE", env = "FIELDMARK_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
     /// Pictures that are named at the same time, and threads for each [default: one per core]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<u16>,
     /// Further pictures that may wait; the answer to more is 503
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(..=1024))]
@@ -168,6 +168,20 @@ pub struct ServeArgs {
     pub timeout: u16,
     #[command(flatten)]
     pub compute: ComputeArgs,
+}
+
+/// What `--threads` takes.
+fn threads(text: &str) -> Result<u16, String> {
+    let count = text.parse().ok().filter(|count| (1..=256).contains(count));
+    count.ok_or_else(|| "expected 1 to 256; leave the option out for one thread per core".to_owned())
+}
+
+/// What `--listen` takes: an address or a name of this machine, and a port.
+#[cfg(all(feature = "serve", unix))]
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse().ok().or_else(|| text.to_socket_addrs().ok()?.next());
+    let host = if text.contains(':') && !text.starts_with('[') { "127.0.0.1" } else { text };
+    address.ok_or_else(|| format!("expected an address of this machine and a port, as in {host}:8080"))
 }
 
 /// How a network is computed.
@@ -251,6 +265,30 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_thread_at_all_is_refused_with_what_to_type() {
+        let error = Cli::try_parse_from(["fieldmark", "predict", "m.onnx", "a.jpg", "--threads", "0"]);
+        let error = error.err().unwrap().to_string();
+        assert!(error.contains("leave the option out for one thread per core"), "{error}");
+    }
+
+    #[cfg(all(feature = "serve", unix))]
+    #[test]
+    fn an_address_needs_a_port_and_may_be_a_name() {
+        assert_eq!(listen("127.0.0.1:80"), Ok(SocketAddr::from(([127, 0, 0, 1], 80))));
+        assert!(listen("localhost:8080").unwrap().ip().is_loopback());
+        for (text, instead) in [
+            ("localhost", "localhost:8080"),
+            ("192.168.1.2", "192.168.1.2:8080"),
+            ("[::1]", "[::1]:8080"),
+            ("::1", "127.0.0.1:8080"),
+            ("localhost:port", "127.0.0.1:8080"),
+        ] {
+            let error = listen(text).unwrap_err();
+            assert!(error.ends_with(&format!("and a port, as in {instead}")), "{text}: {error}");
+        }
     }
 
     #[test]

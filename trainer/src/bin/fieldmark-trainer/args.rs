@@ -72,6 +72,13 @@ pub fn parse() -> Cli {
     Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
 }
 
+/// What `--threads` takes.
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| {
+        "expected a whole number from 1; leave the option out for one thread per core".to_owned()
+    })
+}
+
 /// `synth`.
 #[derive(Args)]
 pub struct SynthArgs {
@@ -106,7 +113,7 @@ pub struct LintArgs {
     #[arg(long)]
     pub strict: bool,
     /// Number of threads; the result does not depend on it [default: one per core]
-    #[arg(long)]
+    #[arg(long, value_parser = threads)]
     pub threads: Option<NonZeroUsize>,
     /// Seed of the split, as in `train`
     #[arg(long, default_value_t = 0)]
@@ -159,7 +166,7 @@ pub struct UnknownArgs {
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Number of threads; the result does not depend on it [default: one per core]
-    #[arg(long)]
+    #[arg(long, value_parser = threads)]
     pub threads: Option<NonZeroUsize>,
     /// Where the network computes
     #[arg(long, value_enum, default_value_t)]
@@ -270,6 +277,17 @@ mod tests {
 
     fn read<T: DeserializeOwned>(name: &str) -> T {
         serde_json::from_value(name.into()).unwrap()
+    }
+
+    #[test]
+    fn no_thread_at_all_is_refused_with_what_to_type() {
+        for line in
+            ["lint d --threads 0", "unknown r --threads 0", "train d --out r --threads 0", "make --threads 0"]
+        {
+            let words = ["fieldmark-trainer"].into_iter().chain(line.split(' '));
+            let error = command().try_get_matches_from(words).unwrap_err().to_string();
+            assert!(error.contains("leave the option out for one thread per core"), "{line}: {error}");
+        }
     }
 
     #[test]

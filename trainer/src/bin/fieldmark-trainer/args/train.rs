@@ -39,7 +39,7 @@ pub struct TrainArgs {
     #[arg(long, value_enum)]
     pub precision: Option<Precision>,
     /// Number of threads; the result does not depend on it [default: one per core]
-    #[arg(long)]
+    #[arg(long, value_parser = super::threads)]
     pub threads: Option<NonZeroUsize>,
 
     /// What is read and how it is changed.
