@@ -119,12 +119,12 @@ pub fn outcome(outcome: &Outcome, run: &Path, epochs: usize) {
 /// The test split's figures.
 pub fn evaluation(evaluation: &Evaluation) {
     result(&format!(
-        "{} test pictures: accuracy {:.1} % (95 % confidence interval {:.1} to {:.1} %), top-5 accuracy {:.1} %, cross-entropy {:.3}, coverage h/xi {:.2}",
+        "{} test pictures: accuracy {:.1} % (95 % confidence interval {:.1} to {:.1} %){}, cross-entropy {:.3}, coverage h/xi {:.2}",
         evaluation.pictures,
         100.0 * evaluation.top1,
         100.0 * evaluation.top1_interval[0],
         100.0 * evaluation.top1_interval[1],
-        100.0 * evaluation.top5,
+        top5(evaluation.top5, evaluation.classes.len()),
         evaluation.cross_entropy,
         evaluation.coverage
     ));
@@ -141,6 +141,11 @@ pub fn evaluation(evaluation: &Evaluation) {
     rates("on the one mark that tells look-alikes", cues.one_mark.as_ref());
     rates("on a mark that tells look-alikes", cues.marks.as_ref());
     rates("in the object's box", cues.object.as_ref());
+}
+
+/// The top-5 accuracy; of so few classes it says nothing, and nothing is said.
+fn top5(share: f64, classes: usize) -> String {
+    if classes > 5 { format!(", top-5 accuracy {:.1} %", 100.0 * share) } else { String::new() }
 }
 
 fn rates(where_: &str, rates: Option<&Rates>) {
@@ -165,5 +170,16 @@ pub fn exported(exported: &Exported, path: &Path) {
     ));
     if parity.changed > 0 {
         result(&format!("storing the weights in 16 bits changes the answer on {} of them", parity.changed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_five_of_five_classes_say_nothing() {
+        assert_eq!(top5(1.0, 5), "");
+        assert_eq!(top5(0.875, 6), ", top-5 accuracy 87.5 %");
     }
 }
