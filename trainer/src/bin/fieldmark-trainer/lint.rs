@@ -7,7 +7,7 @@ use fieldmark_trainer::data::{dataset, lint};
 use indicatif::ProgressBar;
 
 use crate::args::LintArgs;
-use crate::{progress, say};
+use crate::{progress, remedy, say};
 
 /// Runs the subcommand; what was found is for the caller to judge.
 ///
@@ -20,8 +20,11 @@ pub fn run(args: &LintArgs) -> Result<lint::Lint> {
     let pictures = dataset.train.len() + dataset.validation.len() + dataset.test.len();
     let bar = ProgressBar::new(pictures as u64)
         .with_style(progress::style("{bar:30} picture {pos}/{len}{speed}{left}")?);
-    let lint = lint::lint(&dataset, &empty, &rule, &|| bar.inc(1));
+    let mut lint = lint::lint(&dataset, &empty, &rule, &|| bar.inc(1));
     bar.finish_and_clear();
+    for finding in &mut lint.findings {
+        finding.advice += &remedy::of_finding(finding.kind);
+    }
     say::result(lint::table(&lint).trim_end());
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&lint)? + "\n";

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::ErrorKind;
 
 use clap::Command;
+use fieldmark_trainer::data::lint::Kind;
 use fieldmark_trainer::measure::answers::AnswerError;
 use fieldmark_trainer::measure::eval::EvalError;
 use fieldmark_trainer::measure::unknown::LeaveOutError;
@@ -18,6 +19,21 @@ use fieldmark_trainer::training::memory::MemoryError;
 use fieldmark_trainer::training::train::TrainError;
 
 use crate::args::{command, option};
+
+/// The options that do what the advice to a finding of `lint` says, in brackets after a space; nothing where there are none.
+pub fn of_finding(kind: Kind) -> String {
+    let options = finding_options(kind);
+    if options.is_empty() { String::new() } else { format!(" ({})", options.join(", ")) }
+}
+
+fn finding_options(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::SourcesAcrossSplits | Kind::AlikeAcrossSplits | Kind::Grouping => &["train --group-by"],
+        Kind::Imbalance => &["train --balanced"],
+        Kind::Elongated => &["train --resize pad"],
+        _ => &[],
+    }
+}
 
 /// The options of `subcommand` that change what `error` complains of, in brackets after a space; nothing where there are none.
 pub fn remedy(error: &anyhow::Error, subcommand: &str) -> String {
@@ -246,6 +262,33 @@ mod tests {
             let said = format!("{error:#}");
             assert!(!said.contains("--") && !said.contains("xtask"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_finding_that_an_option_of_training_mends_names_it() {
+        let command = command();
+        let train = command.find_subcommand("train").unwrap();
+        for kind in [
+            Kind::SourcesAcrossSplits,
+            Kind::AlikeAcrossSplits,
+            Kind::Grouping,
+            Kind::Imbalance,
+            Kind::Elongated,
+        ] {
+            let said = of_finding(kind);
+            let option = said.strip_prefix(" (train --").unwrap().split([')', ' ']).next().unwrap();
+            assert!(has_option(train, option), "train has no --{option}");
+        }
+        assert_eq!(of_finding(Kind::Blank), "");
+    }
+
+    #[test]
+    fn weights_of_no_known_source_are_told_by_their_hash_alone() {
+        let said = |source_of: &str| {
+            WeightsError::NotGiven { source_of: source_of.into(), sha256: "abc".into() }.to_string()
+        };
+        assert!(said("").contains("pretrained weights (SHA-256 abc);"), "{}", said(""));
+        assert!(said("timm").contains("pretrained weights (timm, SHA-256 abc);"), "{}", said("timm"));
     }
 
     #[test]

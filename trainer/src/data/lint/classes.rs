@@ -93,7 +93,7 @@ fn imbalance(measured: &Measured<'_>, counts: &[[usize; 3]]) -> Option<Finding> 
         train(&largest),
         train(&smallest)
     );
-    let advice = "train with --balanced, and judge by each class's own figures";
+    let advice = "train on as many pictures of each class, and judge by each class's own figures";
     let groups =
         [largest, smallest].map(|class| group(format!("{}: {}", measured.label(class), train(&class))));
     (ratio >= IMBALANCE).then(|| Finding::new(Kind::Imbalance, 2, text, advice, groups.to_vec()))

@@ -58,7 +58,7 @@ fn nearly_the_same(measured: &Measured<'_>, rule: &SplitRule) -> Vec<Finding> {
     let across = found(
         Kind::AlikeAcrossSplits,
         "are nearly the same as one of another split: held-out figures flatter",
-        "look at them; keep shots of one moment in one split, by names that --group-by tells apart, or keep one of each",
+        "look at them; keep shots of one moment in one split, grouped by their names, or keep one of each",
         &|group| splits(measured, group) > 1,
     );
     let classes = found(

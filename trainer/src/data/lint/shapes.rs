@@ -49,7 +49,7 @@ pub fn findings(measured: &Measured<'_>, _: &SplitRule) -> Vec<Finding> {
             Kind::Elongated,
             &elongated,
             &format!("are {ELONGATED} times as long as wide, or more"),
-            "look at them: scans, strips or wrong crops? train with --resize pad to keep shapes",
+            "look at them: scans, strips or wrong crops? Padded instead of cut, they keep their shapes",
         ),
     ];
     kinds.into_iter().flatten().collect()

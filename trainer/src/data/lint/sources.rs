@@ -101,8 +101,7 @@ fn finding(measured: &Measured<'_>, leaking: &[(&str, &[usize])], found: &Source
         100.0 * count as f64 / all as f64
     );
     let advice = format!(
-        "train with --group-by {}, which keeps {sources} sources whole; where the data set came split, split it again by source",
-        if by == ' ' { "' '".to_owned() } else { by.to_string() }
+        "group by {by:?}, which keeps {sources} sources whole; where the data set came split, split it again by source"
     );
     let groups = leaking.iter().map(|(name, places)| measured.group(places, format!("source {name}")));
     Finding::new(Kind::SourcesAcrossSplits, count, text, &advice, groups.collect())

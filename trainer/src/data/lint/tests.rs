@@ -237,7 +237,7 @@ fn sources_in_several_splits_are_found_until_they_are_grouped() {
     let root = named(|_, number| format!("film-3_photo{}_{number}.png", number / 2));
     let lint = found(root.path(), &SplitRule::default());
     assert_eq!(kinds(&lint).iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [Kind::SourcesAcrossSplits]);
-    assert!(lint.findings[0].advice.contains("--group-by _, which keeps 10 sources"), "{:?}", lint.findings);
+    assert!(lint.findings[0].advice.contains("group by '_', which keeps 10 sources"), "{:?}", lint.findings);
     let grouped = SplitRule { group: Some(GroupBy::Prefix('_')), ..SplitRule::default() };
     assert_eq!(kinds(&found(root.path(), &grouped)), []);
 }
