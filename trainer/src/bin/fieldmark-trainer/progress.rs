@@ -70,6 +70,6 @@ mod tests {
         for unknown in [0.0, f64::NAN] {
             assert_eq!(speed(unknown) + &left(unknown, Duration::ZERO), "");
         }
-        assert_eq!(speed(2.5) + &left(2.5, Duration::from_secs(90)), "  2.5/s  90s left");
+        assert_eq!(speed(2.5) + &left(2.5, Duration::from_secs(40)), "  2.5/s  40s left");
     }
 }
