@@ -44,10 +44,14 @@ fn one_command_makes_a_model_that_has_run_and_again_finds_it_made() {
     let desk = Desk::new();
     let made = desk.short("out", &["--scratch", "--seed=7"]).expect(0);
     let (out, err) = (made.out(), made.err());
-    assert_eq!(stages(&err), ["train", "eval", "report", "export", "verify", "predict"], "{err}");
+    assert_eq!(stages(&err), ["lint", "train", "eval", "export", "report", "verify", "predict"], "{err}");
     assert!(err.contains("$ fieldmark-trainer train birds ") && err.contains(" --seed 7 "), "{err}");
     assert!(out.contains("out/model.onnx works; making it took "), "{out}");
+    assert!(out.contains(". Its report is out/run/report.html. Next:\n"), "{out}");
+    assert!(out.contains("warning  4 of 4 classes have fewer than 20 pictures"), "{out}");
     assert!(out.contains(" predict out/model.onnx MY_PICTURE.jpg --cues --overlay out/overlay\n"), "{out}");
+    let report = fs::read_to_string(desk.path("out/run/report.html")).unwrap();
+    assert!(report.contains("its model file is out/model.onnx.") && !report.contains("write its model file"));
     for made in ["run/eval.json", "run/report.html", "model.onnx"] {
         assert!(desk.path("out").join(made).is_file(), "{made}");
     }
@@ -55,6 +59,21 @@ fn one_command_makes_a_model_that_has_run_and_again_finds_it_made() {
     let model = fs::read(desk.path("out/model.onnx")).unwrap();
     desk.short("out", &["--seed", "7", "--scratch"]).expect(0);
     assert!(fs::read(desk.path("out/model.onnx")).unwrap() == model);
+    for words in [
+        &["eval", "out"][..],
+        &["export", "out", "--out", "again.onnx"],
+        &["report", "out", "--out", "again.html"],
+        &["report", "out", "--tensorboard", "events"],
+        &["unknown", "out"],
+        &["train", "birds", "--out", "out"],
+    ] {
+        let mut command = program("fieldmark-trainer");
+        let err = finished(command.current_dir(desk.folder.path()).args(words)).expect(1).err();
+        assert!(err.contains("the run is in out/run: name that folder"), "{words:?}: {err}");
+    }
+    let inspect = finished(program("fieldmark").current_dir(desk.folder.path()).args(["inspect", "out"]));
+    let err = inspect.expect(3).err();
+    assert!(err.contains("out is not a regular file; name the model file in it, out/model.onnx"), "{err}");
     let other = desk.short("out", &["--seed", "8", "--scratch"]).expect(1).err();
     assert!(other.lines().last().unwrap().starts_with("error: "), "{other}");
 }

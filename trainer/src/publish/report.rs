@@ -2,7 +2,7 @@
 //!
 //! It fetches nothing: pictures are data URIs, charts inline SVG, and a content security policy forbids the rest. Nothing
 //! needs a script; the one in it sorts the table of classes and unfolds what a link leads to. What `eval.json` does not
-//! say is not guessed: its section names the command that brings it.
+//! say is not guessed: its section names the command that brings it, which the caller knows ([`Commands`]).
 //!
 //! [`report`] first gathers all that sections need (`Findings`): the run's files ([`records`]), the network's answers and
 //! cues (`survey`), pictures (`album`, `pairs`). Each section is then a function of these.
@@ -11,6 +11,7 @@ mod advice;
 mod album;
 mod chart;
 mod classes;
+mod commands;
 mod confusion;
 mod cost;
 mod evidence;
@@ -41,6 +42,7 @@ use crate::run::error::FolderError;
 use crate::run::folder::Trained;
 use crate::run::records::{self, EpochMetrics, Evaluation, NoEvaluation};
 use album::{CROPS_BYTES, Crops, crops};
+pub use commands::Commands;
 use measured::{Measured, Split};
 use pairs::{Pair, pairs};
 use survey::{Eyes, Survey};
@@ -73,12 +75,21 @@ impl From<ReadError> for ReportError {
     }
 }
 
+/// Which run a report is of, and what its readers have and type.
+pub struct Asked<'a> {
+    /// The run's folder, as it was typed.
+    pub run: &'a Path,
+    /// The weights are those of the last epoch, not of the best.
+    pub is_last: bool,
+    /// The model file that was exported from it, if that is known.
+    pub model: Option<&'a Path>,
+    /// What they type.
+    pub commands: Commands,
+}
+
 /// All that sections are made of. `c` classes, `N` channels.
 struct Findings<'a> {
-    /// The run's folder, as it was typed.
-    run: &'a Path,
-    /// The weights are those of the last epoch, not of the best.
-    is_last: bool,
+    asked: &'a Asked<'a>,
     trained: &'a Trained,
     cost: Cost,
     epochs: Vec<EpochMetrics>,
@@ -119,25 +130,19 @@ impl Findings<'_> {
     }
 }
 
-/// The report, as HTML, on the run in the folder `run`, of which `trained` was opened; `is_last` says that it was with
-/// the weights of the last epoch. `bar` counts pictures.
+/// The report, as HTML, on the run that was `asked` for, of which `trained` was opened. `bar` counts pictures.
 ///
 /// # Errors
 /// [`ReportError`].
-pub fn report(
-    trained: &Trained,
-    run: &Path,
-    is_last: bool,
-    bar: &ProgressBar,
-) -> Result<String, ReportError> {
+pub fn report(trained: &Trained, asked: &Asked<'_>, bar: &ProgressBar) -> Result<String, ReportError> {
     let side = trained.progress.config.side as usize;
     let layers = [trained.network.trunk.as_slice(), trained.network.head.as_slice()].concat();
     let evaluation =
-        records::evaluation(run, &trained.weights)?.and_then(|evaluation| fitting(evaluation, trained));
+        records::evaluation(asked.run, &trained.weights)?.and_then(|evaluation| fitting(evaluation, trained));
     let dataset = &trained.dataset;
     bar.inc_length((dataset.train.len() + dataset.validation.len() + dataset.test.len()) as u64);
     let lint = crate::data::lint::lint(dataset, &[], &trained.progress.config.split, &|| bar.inc(1));
-    let epochs = records::metrics(run)?;
+    let epochs = records::metrics(asked.run)?;
     let eyes = Eyes::new(trained)?;
     let survey = eyes.survey(bar)?;
     let measured = if let Ok(evaluation) = &evaluation {
@@ -150,7 +155,7 @@ pub fn report(
     let crops = crops(&survey, CROPS_BYTES, bar)?;
     let cost = cost(&layers, [3, side, side])?;
     let findings =
-        Findings { run, is_last, trained, cost, epochs, evaluation, measured, survey, crops, pairs, lint };
+        Findings { asked, trained, cost, epochs, evaluation, measured, survey, crops, pairs, lint };
     Ok(page::page(&findings))
 }
 

@@ -206,6 +206,9 @@ pub struct ReportArgs {
     /// The file to write [default: report.html in RUN]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// The model file that was exported from the run, for the report to name it
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
     /// Use the weights of the last epoch instead of the best
     #[arg(long)]
     pub last: bool,
@@ -213,7 +216,7 @@ pub struct ReportArgs {
     #[arg(long, value_enum, default_value_t)]
     pub device: Kind,
     /// Write the curves for TensorBoard into this folder instead of a report
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "data", "last", "device"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "model", "data", "last", "device"])]
     pub tensorboard: Option<PathBuf>,
 }
 

@@ -13,11 +13,14 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use fieldmark_programs::process::{in_words, line, on_path, quoted, run as start};
 
+use fieldmark_trainer::data::dataset::{GroupBy, SplitRule};
+use fieldmark_trainer::run::folder::REPORT;
+
 use crate::args::{
-    EvalArgs, ExportArgs, MakeArgs, Name, ReportArgs, SynthArgs, TrainArgs, command, words_of,
+    EvalArgs, ExportArgs, LintArgs, MakeArgs, Name, ReportArgs, SynthArgs, TrainArgs, command, words_of,
 };
 use crate::fetch::cached;
-use crate::{eval, export, progress, report, say, self_test, stop, synth, train};
+use crate::{eval, export, lint, progress, report, say, self_test, stop, synth, train};
 
 /// What `--quick` draws: enough for every stage, too little for good answers.
 const QUICK_SYNTH: [&str; 6] = ["--train", "8", "--test", "4", "--side", "96"];
@@ -50,11 +53,18 @@ pub fn run(args: &MakeArgs) -> Result<()> {
         None => birds(args, &out)?,
     };
     let [run, model, overlay] = ["run", "model.onnx", "overlay"].map(|name| out.join(name));
-    train::run(&stage::<TrainArgs>("train", &args.train_words(&data, &run)?)?)?;
+    let train_words = args.train_words(&data, &run)?;
+    if args.data().is_some() {
+        let rule = parsed::<TrainArgs>("train", &train_words)?.settings()?.split;
+        lint::run(&stage::<LintArgs>("lint", &args.lint_words(&data, &rule))?)?;
+    }
+    train::run(&stage::<TrainArgs>("train", &train_words)?)?;
     stop::at_once()?;
     let example = eval::run(&stage::<EvalArgs>("eval", &args.measure_words(&data, &run))?)?.example;
-    report::run(&stage::<ReportArgs>("report", &args.measure_words(&data, &run))?)?;
     export::run(&stage::<ExportArgs>("export", &args.export_words(&data, &run, &model))?)?;
+    let mut report_words = args.measure_words(&data, &run);
+    report_words.extend(words_of("model", Some(model.as_os_str())));
+    report::run(&stage::<ReportArgs>("report", &report_words)?)?;
     let tests = self_test::passed(&model)?.cases.len();
     say::result(&format!("{}: {tests} of {tests} self-tests passed on this machine", model.display()));
     let board = board();
@@ -65,9 +75,10 @@ pub fn run(args: &MakeArgs) -> Result<()> {
         start(predict.args(["--cues", "--overlay"]).arg(&overlay))?;
     }
     say::result(&format!(
-        "\n{} works; making it took {}. Next:",
+        "\n{} works; making it took {}. Its report is {}. Next:",
         model.display(),
-        in_words(started.elapsed())
+        in_words(started.elapsed()),
+        run.join(REPORT).display()
     ));
     if board.is_none() {
         say::result(
@@ -84,6 +95,10 @@ pub fn run(args: &MakeArgs) -> Result<()> {
 /// What was typed for a subcommand, after its line is printed.
 fn stage<T: Args>(name: &'static str, words: &[OsString]) -> Result<T> {
     say::aside(&format!("$ {}", line(Command::new("fieldmark-trainer").arg(name).args(words))));
+    parsed(name, words)
+}
+
+fn parsed<T: Args>(name: &'static str, words: &[OsString]) -> Result<T> {
     let command = command().find_subcommand(name).cloned().with_context(|| format!("no command {name}"))?;
     let matches = command
         .try_get_matches_from([OsStr::new(name)].into_iter().chain(words.iter().map(OsString::as_os_str)));
@@ -122,6 +137,23 @@ impl MakeArgs {
         }
         words.extend(words_of("out", Some(run.as_os_str())));
         Ok(words)
+    }
+
+    /// Of the pictures as `rule` splits them in training.
+    fn lint_words(&self, data: &Path, rule: &SplitRule) -> Vec<OsString> {
+        let default = SplitRule::default();
+        let by = rule.group.map(|GroupBy::Prefix(by)| by.to_string());
+        let differing = [
+            ("seed", (rule.seed != default.seed).then(|| rule.seed.to_string())),
+            ("validation", (rule.validation != default.validation).then(|| rule.validation.to_string())),
+            ("test", (rule.test != default.test).then(|| rule.test.to_string())),
+            ("group-by", by),
+        ];
+        let mut words = vec![data.into()];
+        for (name, value) in differing {
+            words.extend(value.map(|value| words_of(name, Some(value.as_ref()))).into_iter().flatten());
+        }
+        words
     }
 
     /// Of `eval` and of `report`.
@@ -258,6 +290,20 @@ mod tests {
             "a b",
         ] {
             assert!(typed(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lint_looks_at_the_split_that_training_makes() {
+        for (rule, expected) in [
+            (SplitRule::default(), "lint DATA"),
+            (
+                SplitRule { seed: 7, validation: 0.25, test: 0.0, group: Some(GroupBy::Prefix('-')) },
+                "lint DATA --seed 7 --validation 0.25 --test 0 --group-by=-",
+            ),
+        ] {
+            let words = typed("").unwrap().lint_words(Path::new("DATA"), &rule);
+            assert_eq!(line(Command::new("lint").args(words)), expected);
         }
     }
 

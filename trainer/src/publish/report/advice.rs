@@ -3,7 +3,7 @@
 use super::Findings;
 use super::lint::grave;
 use super::measured::Split;
-use super::words::{command, count, interval, listed, percent, typed};
+use super::words::{count, interval, listed, percent, typed};
 use crate::run::records::NoEvaluation;
 
 /// Advices that are given; more are not followed.
@@ -38,12 +38,20 @@ pub fn advice(findings: &Findings) -> Vec<Advice> {
         test_more(findings),
     ];
     let mut found: Vec<Advice> = found.into_iter().flatten().take(MOST - 1).collect();
-    found.push(Advice {
-        text: "Take it to the board: write its model file.".to_owned(),
-        command: Some(format!("{} --out model.onnx", command("export", findings.run))),
-        see: None,
-    });
+    found.push(board(findings));
     found
+}
+
+fn board(findings: &Findings) -> Advice {
+    let commands = &findings.asked.commands;
+    let (text, command) = match findings.asked.model {
+        Some(model) => (format!("Take it to a board: its model file is {}.", typed(model)), &commands.deploy),
+        None => (
+            "Take it to a board: write its model file, if that is not done yet.".to_owned(),
+            &commands.export,
+        ),
+    };
+    Advice { text, command: Some(command.clone()), see: None }
 }
 
 fn measure(findings: &Findings) -> Option<Advice> {
@@ -55,8 +63,7 @@ fn measure(findings: &Findings) -> Option<Advice> {
             "Measure it on the test pictures again: eval.json is not of this version."
         }
     };
-    let command = command("eval", findings.run) + if findings.is_last { " --last" } else { "" };
-    Some(Advice { text: text.to_owned(), command: Some(command), see: None })
+    Some(Advice { text: text.to_owned(), command: Some(findings.asked.commands.eval.clone()), see: None })
 }
 
 fn lint(findings: &Findings) -> Option<Advice> {
@@ -93,7 +100,7 @@ fn pretrained(findings: &Findings) -> Option<Advice> {
         text: "If these are photos, start from published weights instead of random ones; for few pictures a class that \
                usually helps most."
             .to_owned(),
-        command: Some("fieldmark-trainer fetch efficientnet-lite0".to_owned()),
+        command: Some(findings.asked.commands.fetch.clone()),
         see: None,
     })
 }
@@ -130,7 +137,7 @@ fn longer(findings: &Findings) -> Option<Advice> {
     let is_learning = findings.epochs.last().is_some_and(|last| last.train_accuracy < 0.9);
     (is_late && is_learning).then(|| Advice {
         text: "Train longer: it was still learning when it ended.".to_owned(),
-        command: Some(format!("--epochs {}", 2 * progress.config.epochs)),
+        command: Some(format!("{} {}", findings.asked.commands.epochs, 2 * progress.config.epochs)),
         see: Some("training"),
     })
 }
@@ -141,11 +148,11 @@ fn overfitted(findings: &Findings) -> Option<Advice> {
     (epoch.train_accuracy > epoch.validation_accuracy + 0.15).then(|| Advice {
         text: format!(
             "It knows the training pictures by heart ({} right against {} on the validation split): more pictures help \
-             most, then stronger changes (--crop, --jitter).",
+             most, then stronger random changes of the training pictures.",
             percent(epoch.train_accuracy),
             percent(epoch.validation_accuracy)
         ),
-        command: None,
+        command: Some(findings.asked.commands.changes.clone()),
         see: Some("training"),
     })
 }
@@ -154,10 +161,10 @@ fn dead(findings: &Findings) -> Option<Advice> {
     let (dead, all) = (findings.survey.dead(), findings.survey.channels.len());
     (dead * 10 > all).then(|| Advice {
         text: format!(
-            "{dead} of {} look at nothing: fewer a class (--xi) cost less and say the same.",
+            "{dead} of {} look at nothing: fewer a class cost less and say the same.",
             count(all, "channel", "channels")
         ),
-        command: None,
+        command: Some(findings.asked.commands.channels.clone()),
         see: Some("gallery"),
     })
 }
@@ -188,10 +195,4 @@ fn test_more(findings: &Findings) -> Option<Advice> {
         command: None,
         see: None,
     })
-}
-
-/// The command that made this report, for its foot.
-pub fn again(findings: &Findings) -> String {
-    format!("fieldmark-trainer report {}", typed(findings.run))
-        + if findings.is_last { " --last" } else { "" }
 }

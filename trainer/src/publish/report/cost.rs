@@ -20,7 +20,7 @@ pub fn section(findings: &Findings) -> Markup {
                 dt { "multiply-adds" } dd { (thousands(cost.multiply_adds.div_ceil(1_000_000))) " million a picture of "
                     (config.side) " \u{d7} " (config.side) }
                 dt { "model file" } dd { "about " (megabytes(4)) "\u{a0}MB, " (megabytes(2)) "\u{a0}MB with "
-                    code { "export --precision f16" } }
+                    code { (findings.asked.commands.half) } }
                 dt { "class-aligned maps" } dd { (thousands(network.layout.channels() as u64)) " channels, "
                     (network.map_stride()) " pixels a cell" }
             }

@@ -20,7 +20,11 @@ pub fn section(findings: &Findings) -> Markup {
             @if let Some(cues) = cues { (pointing_table(cues)) }
             @match faithfulness {
                 Some(faithfulness) => { (faithful(faithfulness)) }
-                None => { (lacking(findings, "Whether the answer depends on what the cues show is", " --faithfulness")) }
+                None => { (lacking(
+                    findings,
+                    "Whether the answer depends on what the cues show is",
+                    &findings.asked.commands.faithfulness,
+                )) }
             }
         }
     }

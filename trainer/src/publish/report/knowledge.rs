@@ -5,15 +5,13 @@ use maud::{Markup, html};
 
 use super::Findings;
 use super::chart::{Axis, at};
-use super::words::{command, count, percent, value};
+use super::words::{count, percent, value};
 use crate::run::records::{
     Calibration, FittedOn, HeadAndMaps, NoEvaluation, Reliability, ScoreResult, UnknownResult,
 };
 
-/// What a section says that `eval.json` has nothing for.
-pub fn lacking(findings: &Findings, what: &str, options: &str) -> Markup {
-    let last = if findings.is_last { " --last" } else { "" };
-    let command = command("eval", findings.run) + last + options;
+/// What a section says that `eval.json` has nothing for, which `command` brings.
+pub fn lacking(findings: &Findings, what: &str, command: &str) -> Markup {
     html! {
         p.lack {
             @match &findings.evaluation {
@@ -35,7 +33,7 @@ pub fn calibration(findings: &Findings) -> Markup {
             h2 { "Can its probabilities be believed?" }
             @match &findings.evaluation {
                 Ok(evaluation) => { (believed(&evaluation.calibration)) }
-                Err(_) => { (lacking(findings, "Calibration is", "")) }
+                Err(_) => { (lacking(findings, "Calibration is", &findings.asked.commands.eval)) }
             }
         }
     }
@@ -118,7 +116,7 @@ pub fn unknown(findings: &Findings) -> Markup {
                 Ok(None) => {
                     p.lack { "Nothing is called unknown: there are no validation pictures to fit a threshold on." }
                 }
-                Err(_) => { (lacking(findings, "Rejection of unknown pictures is", "")) }
+                Err(_) => { (lacking(findings, "Rejection of unknown pictures is", &findings.asked.commands.eval)) }
             }
         }
     }
@@ -139,7 +137,7 @@ fn noticed(findings: &Findings, unknown: &UnknownResult) -> Markup {
             p.lack {
                 "How well unknown pictures are told from known ones was not measured: "
                 "that takes runs that left classes out. "
-                code { (command("unknown", findings.run)) } " makes them."
+                code { (findings.asked.commands.unknown) } " makes them."
             }
         } @else {
             (compared(unknown))

@@ -19,13 +19,13 @@ pub fn section(findings: &Findings) -> Markup {
             @if found.is_empty() {
                 p { "Nothing that looks wrong." }
             } @else {
-                ul.lint { @for finding in found { li { (one(finding)) } } }
+                ul.lint { @for finding in found { li { (one(findings, finding)) } } }
             }
         }
     }
 }
 
-fn one(finding: &Finding) -> Markup {
+fn one(findings: &Findings, finding: &Finding) -> Markup {
     html! {
         @let severity = word(finding.severity);
         p { span class={ "severity " (severity) } { (severity) } " " (finding.text) }
@@ -37,7 +37,7 @@ fn one(finding: &Finding) -> Markup {
                 @if finding.groups.len() > GROUPS {
                     p.hint {
                         "and " (count(finding.groups.len() - GROUPS, "more", "more")) "; "
-                        code { "fieldmark-trainer lint --json" } " lists all."
+                        code { (findings.asked.commands.lint) } " lists all."
                     }
                 }
             }

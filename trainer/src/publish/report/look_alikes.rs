@@ -16,7 +16,7 @@ pub fn section(findings: &Findings) -> Markup {
             @if findings.pairs.is_empty() {
                 @if findings.measured.pictures == 0 {
                     p.lack { "There is no picture that was not trained on, so no mistake can be shown. Train with "
-                        code { "--validation 0.15 --test 0.2" } "." }
+                        code { (findings.asked.commands.splits) } "." }
                 } @else {
                     p { "No two classes were confused on these pictures." }
                 }
@@ -24,7 +24,7 @@ pub fn section(findings: &Findings) -> Markup {
                 p.hint { "Boxes are where a class's parts look, with the part's number at the peak; only parts that speak for \
                     the class are drawn: "
                     span.key.key-0 { "first class" } " " span.key.key-1 { "second class, dashed" }
-                    ". Parts are numbered as " code { "predict --cues" } " numbers them." }
+                    ". Parts are numbered as " code { (findings.asked.commands.cues) } " numbers them." }
                 @for pair in &findings.pairs { (block(findings, pair)) }
             }
         }

@@ -63,12 +63,12 @@ pub fn page(findings: &Findings) -> String {
 
 /// The run's folder's name, with that of the folder around it where it is called no more than "run".
 fn name(findings: &Findings) -> String {
-    let Ok(path) = findings.run.canonicalize() else { return typed(findings.run) };
+    let Ok(path) = findings.asked.run.canonicalize() else { return typed(findings.asked.run) };
     let names: Vec<String> =
         path.iter().rev().take(2).map(|name| name.to_string_lossy().into_owned()).collect();
     match names.as_slice() {
         [name, around] if name == "run" && around != "/" => format!("{around}/{name}"),
         [name, ..] => name.clone(),
-        [] => typed(findings.run),
+        [] => typed(findings.asked.run),
     }
 }

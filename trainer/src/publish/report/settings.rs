@@ -4,7 +4,6 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::Findings;
-use super::advice::again;
 use super::words::{count, typed};
 
 /// The section.
@@ -27,12 +26,12 @@ pub fn section(findings: &Findings) -> Markup {
                 dt { "folder" } dd { code { (typed(&dataset.root)) } }
                 dt { "weights" } dd {
                     @if let Some(last) = progress.last { "of epoch " (last.epoch + 1) ", "
-                        (if findings.is_last { "the last" } else { "the latest of the best by validation accuracy" }) }
+                        (if findings.asked.is_last { "the last" } else { "the latest of the best by validation accuracy" }) }
                 }
                 dt { "SHA-256 of the weights" } dd { code.hash { (findings.trained.weights) } }
                 dt { "SHA-256 of the data" } dd { code.hash { (progress.data) } }
                 dt { "program" } dd { "fieldmark-trainer " (env!("CARGO_PKG_VERSION")) }
-                dt { "this page" } dd { code { (again(findings)) } }
+                dt { "this page" } dd { code { (findings.asked.commands.report) } }
             }
             @if !dataset.skipped.is_empty() {
                 details {

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::advice::advice;
 use super::chart::at;
 use super::measured::Split;
-use super::words::{command, count, interval, listed, percent};
+use super::words::{count, interval, listed, percent};
 use super::{Findings, source};
 use crate::net::network::ClassLayer;
 
@@ -121,7 +121,7 @@ fn how_good(findings: &Findings) -> Markup {
             "Always answering the most frequent class would be right on " (percent(first)) "."
         }
         @if measured.split == Split::Validation && findings.trained.dataset.test.is_empty() {
-            " There is no test split; " code { "train --test 0.2" } " holds one out."
+            " There is no test split; " code { (findings.asked.commands.test_split) } " holds one out."
         }
     }
 }
@@ -147,7 +147,7 @@ fn confuses(findings: &Findings) -> Markup {
         .collect();
     html! {
         @if measured.top1.is_none() {
-            "What it confuses is not known. " code { (command("eval", findings.run)) } " measures it."
+            "What it confuses is not known. " code { (findings.asked.commands.eval) } " measures it."
         } @else if pairs.is_empty() {
             "It confuses nothing on these pictures."
         } @else {

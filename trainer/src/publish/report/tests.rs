@@ -96,7 +96,20 @@ impl Made {
     }
 
     fn report(&self) -> String {
-        report(&self.trained, &self.run(), false, &ProgressBar::hidden()).unwrap()
+        self.report_with(None)
+    }
+
+    fn report_with(&self, model: Option<&Path>) -> String {
+        let run = words::typed(&self.run());
+        let commands = Commands {
+            eval: format!("MEASURE {run}"),
+            faithfulness: format!("MEASURE MORE {run}"),
+            export: "EXPORT".to_owned(),
+            deploy: "DEPLOY".to_owned(),
+            ..Commands::default()
+        };
+        let asked = Asked { run: &self.run(), is_last: false, model, commands };
+        report(&self.trained, &asked, &ProgressBar::hidden()).unwrap()
     }
 }
 
@@ -156,12 +169,46 @@ fn a_run_that_was_not_measured_is_shown_by_its_validation_split_and_says_what_to
     for section in SECTIONS {
         assert!(html.contains(&format!("<section id=\"{section}\">")), "{section}");
     }
-    let command = format!("fieldmark-trainer eval {}", words::typed(&made.run()));
+    let command = format!("MEASURE {}", words::typed(&made.run()));
     assert!(html.contains(&format!("<code>{command}</code> measures it.")));
-    assert!(html.contains(&format!("<code>{command} --faithfulness</code>")));
+    assert!(html.contains(&format!("<code>MEASURE MORE {}</code>", words::typed(&made.run()))));
+    for option in ["<code>--", " --", "(--"] {
+        let body = html.split("<body>").nth(1).unwrap();
+        assert!(!body.contains(option), "the library itself names no option: {option}");
+    }
     assert!(html.contains("by which the best epoch was chosen"));
     assert!(html.contains(&format!("nothing was chosen by. <code>{command}</code>")));
     assert!(html.contains("class=\"matrix\""));
+}
+
+#[test]
+fn the_way_to_a_board_begins_with_what_is_there() {
+    let made = made(&labels(["a", "b"]), 8, 0.3);
+    assert!(made.report().contains("write its model file, if that is not done yet. <code>EXPORT</code>"));
+    let html = made.report_with(Some(Path::new("my out/model.onnx")));
+    assert!(html.contains("its model file is 'my out/model.onnx'. <code>DEPLOY</code>"));
+    assert!(!html.contains("EXPORT"));
+}
+
+#[test]
+fn the_last_epoch_is_that_of_the_metrics_though_the_weights_are_of_an_earlier_one() {
+    let mut made = made(&labels(["a", "b"]), 8, 0.3);
+    let best = Some(Best { epoch: 0, accuracy: 0.625, cross_entropy: 1.0 });
+    (made.trained.progress.best, made.trained.progress.last) = (best, best);
+    let html = made.report();
+    assert!(
+        html.contains("Kept: epoch 1 with 62.5\u{a0}% of")
+            && html.contains("Last: epoch 2 with 50.0\u{a0}%.")
+    );
+}
+
+#[test]
+fn long_labels_are_broken_where_they_stand_beside_pictures() {
+    let style = include_str!("style.css");
+    for beside in [".marks span {", ".shown figcaption {", "details.class h3 {"] {
+        let rule = style.split(beside).nth(1).and_then(|rest| rest.split('}').next());
+        assert!(rule.is_some_and(|rule| rule.contains("overflow-wrap: anywhere")), "{beside}");
+    }
 }
 
 #[test]
@@ -221,7 +268,7 @@ fn what_eval_found_of_other_weights_is_not_shown() {
 #[test]
 fn an_eval_json_of_another_version_is_said_with_the_command_that_makes_it_again() {
     let made = made(&labels(["a", "b"]), 8, 0.3);
-    let command = format!("<code>fieldmark-trainer eval {}</code>", words::typed(&made.run()));
+    let command = format!("<code>MEASURE {}</code>", words::typed(&made.run()));
     let mut evaluation = evaluate(&made.trained, None).unwrap();
     let json = serde_json::to_string(&evaluation).unwrap();
     fs::write(made.run().join(EVAL), json.replace("\"top1\"", "\"first\"")).unwrap();

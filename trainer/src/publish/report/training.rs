@@ -11,7 +11,6 @@ use crate::run::records::EpochMetrics;
 pub fn section(findings: &Findings) -> Markup {
     let (epochs, config) = (&findings.epochs, &findings.trained.progress.config);
     let best = findings.trained.progress.best.map(|best| best.epoch);
-    let last = findings.trained.progress.last;
     html! {
         section #training {
             h2 { "How training went" }
@@ -25,8 +24,8 @@ pub fn section(findings: &Findings) -> Markup {
                         " of the validation pictures right (the upright line in the charts), the latest within chance of the \
                          highest. "
                     }
-                    @if let Some(last) = last {
-                        "Last: epoch " (last.epoch + 1) " with " (percent(last.accuracy)) "."
+                    @if let Some(last) = epochs.last() {
+                        "Last: epoch " (last.epoch + 1) " with " (percent(last.validation_accuracy)) "."
                     }
                 }
                 div.charts { @for chart in charts(findings, best) { (curves(&chart)) } }

@@ -63,11 +63,6 @@ pub fn typed(path: &Path) -> String {
     format!("'{}'", path.replace('\'', r"'\''"))
 }
 
-/// The command that brings what a section lacks.
-pub fn command(verb: &str, run: &Path) -> String {
-    format!("fieldmark-trainer {verb} {}", typed(run))
-}
-
 /// A value with as many digits as say something.
 pub fn value(value: f64) -> String {
     match value.abs() {
