@@ -56,7 +56,7 @@ pub fn run(args: &MakeArgs) -> Result<()> {
     let train_words = args.train_words(&data, &run)?;
     if args.data().is_some() {
         let rule = parsed::<TrainArgs>("train", &train_words)?.settings()?.split;
-        lint::run(&stage::<LintArgs>("lint", &args.lint_words(&data, &rule))?)?;
+        lint::run(&stage::<LintArgs>("lint", &lint_words(&data, &rule))?)?;
     }
     train::run(&stage::<TrainArgs>("train", &train_words)?)?;
     stop::at_once()?;
@@ -139,23 +139,6 @@ impl MakeArgs {
         Ok(words)
     }
 
-    /// Of the pictures as `rule` splits them in training.
-    fn lint_words(&self, data: &Path, rule: &SplitRule) -> Vec<OsString> {
-        let default = SplitRule::default();
-        let by = rule.group.map(|GroupBy::Prefix(by)| by.to_string());
-        let differing = [
-            ("seed", (rule.seed != default.seed).then(|| rule.seed.to_string())),
-            ("validation", (rule.validation != default.validation).then(|| rule.validation.to_string())),
-            ("test", (rule.test != default.test).then(|| rule.test.to_string())),
-            ("group-by", by),
-        ];
-        let mut words = vec![data.into()];
-        for (name, value) in differing {
-            words.extend(value.map(|value| words_of(name, Some(value.as_ref()))).into_iter().flatten());
-        }
-        words
-    }
-
     /// Of `eval` and of `report`.
     fn measure_words(&self, data: &Path, run: &Path) -> Vec<OsString> {
         let mut words = vec![run.into()];
@@ -181,6 +164,24 @@ impl MakeArgs {
     fn if_quick(&self, words: &[&str]) -> Vec<OsString> {
         if self.quick { words.iter().map(OsString::from).collect() } else { Vec::new() }
     }
+}
+
+/// Of `lint`, on the pictures as `rule` splits them in training.
+fn lint_words(data: &Path, rule: &SplitRule) -> Vec<OsString> {
+    let options = |rule: &SplitRule| {
+        [
+            ("seed", Some(rule.seed.to_string())),
+            ("validation", Some(rule.validation.to_string())),
+            ("test", Some(rule.test.to_string())),
+            ("group-by", rule.group.map(|GroupBy::Prefix(by)| by.to_string())),
+        ]
+    };
+    let mut words = vec![data.into()];
+    for ((name, value), default) in options(rule).into_iter().zip(options(&SplitRule::default())) {
+        let differing = value.filter(|value| Some(value) != default.1.as_ref());
+        words.extend(differing.map(|value| words_of(name, Some(value.as_ref()))).into_iter().flatten());
+    }
+    words
 }
 
 /// Draws the birds, unless an earlier run has: under another name first, so that the folder is whole or absent. The names
@@ -302,7 +303,7 @@ mod tests {
                 "lint DATA --seed 7 --validation 0.25 --test 0 --group-by=-",
             ),
         ] {
-            let words = typed("").unwrap().lint_words(Path::new("DATA"), &rule);
+            let words = lint_words(Path::new("DATA"), &rule);
             assert_eq!(line(Command::new("lint").args(words)), expected);
         }
     }
