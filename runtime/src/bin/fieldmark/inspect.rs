@@ -118,7 +118,7 @@ fn text(report: &Report<'_>) -> String {
         let _ = writeln!(text, "{name:<15}{fact}");
     }
     text.push_str("\ntraining\n");
-    push_training(&mut text, report.training, 1);
+    push_training(&mut text, &for_people(report.training, labels.len()), 1);
     text.push_str("\nclasses\n");
     push_classes(&mut text, labels, groups);
     text
@@ -159,17 +159,23 @@ fn push_training(text: &mut String, value: &Value, depth: usize) {
             let _ = writeln!(text, "{indent}{key}");
             push_training(text, value, depth + 1);
         } else {
-            let _ = writeln!(text, "{indent}{key:<width$}  {}", plain(&counted_from_1(&key, value)));
+            let _ = writeln!(text, "{indent}{key:<width$}  {}", plain(value));
         }
     }
 }
 
-/// An epoch as people count it; other values as they are.
-fn counted_from_1(key: &str, value: &Value) -> Value {
-    match value.as_u64() {
-        Some(epoch) if key == "epoch" => (epoch + 1).into(),
-        _ => value.clone(),
-    }
+/// Epochs as people count them, and without the first five of so few classes that all are among them.
+fn for_people(value: &Value, classes: usize) -> Value {
+    let Value::Object(entries) = value else { return value.clone() };
+    let says_something = |key: &String| key != "top5" || classes > 5;
+    let told = |(key, value): (&String, &Value)| {
+        let told = match value.as_u64() {
+            Some(epoch) if key == "epoch" => (epoch + 1).into(),
+            _ => for_people(value, classes),
+        };
+        (key.clone(), told)
+    };
+    Value::Object(entries.iter().filter(|(key, _)| says_something(key)).map(told).collect())
 }
 
 /// A value on one line that fits a screen; text without its quotes.
@@ -257,10 +263,11 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_is_counted_from_1() {
-        let mut text = String::new();
-        push_training(&mut text, &json!({ "evaluation": { "epoch": 19, "top1": 0.5 }, "epochs": 20 }), 1);
-        assert_eq!(text, "  epochs      20\n  evaluation\n    epoch  20\n    top1   0.5\n");
+    fn people_count_epochs_from_1_and_five_of_five_classes_say_nothing() {
+        let training = json!({ "test": { "epoch": 19, "top1": 0.5, "top5": 1.0 }, "epochs": 20 });
+        let few = json!({ "test": { "epoch": 20, "top1": 0.5 }, "epochs": 20 });
+        let more = json!({ "test": { "epoch": 20, "top1": 0.5, "top5": 1.0 }, "epochs": 20 });
+        assert_eq!((for_people(&training, 5), for_people(&training, 6)), (few, more));
     }
 
     #[test]
