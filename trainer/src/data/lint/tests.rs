@@ -37,7 +37,11 @@ fn clean() -> tempfile::TempDir {
 
 fn found(root: &Path, rule: &SplitRule) -> Lint {
     let (dataset, empty) = read_leniently(root, rule).unwrap();
-    lint(&dataset, &empty, rule, &|| ())
+    let lint = lint(&dataset, &empty, rule, &|| ());
+    let names_an_option =
+        |finding: &Finding| [&finding.text, &finding.advice].iter().any(|text| text.contains("--"));
+    assert!(!lint.findings.iter().any(names_an_option), "the library itself names no option: {lint:?}");
+    lint
 }
 
 fn kinds(lint: &Lint) -> Vec<(Kind, usize)> {
