@@ -9,5 +9,8 @@ pub mod answers;
 pub mod calibration;
 pub mod eval;
 pub mod faithfulness;
+mod moved;
+pub(crate) mod places;
 pub(crate) mod pointing;
+mod region;
 pub mod unknown;

@@ -13,5 +13,6 @@ pub mod error;
 pub mod folder;
 pub mod lock;
 pub mod metrics;
+pub mod places;
 pub mod recipe;
 pub mod records;

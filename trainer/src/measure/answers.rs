@@ -1,18 +1,18 @@
 //! What a network says of pictures, each exactly as the board would see it: logits, and the maps' own scores.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use fieldmark::cues::{PartCue, part_cues};
 use fieldmark::head::Head;
 use fieldmark::layout::Layout;
 use fieldmark::model::Input;
 use fieldmark::unknown::evidence;
-use ndarray::{Array3, Array4, Axis};
+use ndarray::Array3;
 
 use crate::data::dataset::Sample;
 use crate::data::picture::{ReadError, Seen, seen, stacked};
 use crate::net::device::Fault;
 use crate::net::layer::Mode;
-use crate::net::network::Network;
+use crate::net::network::{Network, maps_of_each};
 
 /// Pictures that go through the network at a time.
 const BATCH: usize = 16;
@@ -110,13 +110,4 @@ pub fn answers(network: &Network, samples: &[&Sample], to: Input) -> Result<Vec<
         all.extend(batch?.looks.into_iter().map(|look| look.answered(&network.layout)));
     }
     Ok(all)
-}
-
-/// The maps of each picture, `[N, H, W]`, of a batch's `B x N x H x W`.
-pub(crate) fn maps_of_each(maps: &Tensor) -> candle_core::Result<Vec<Array3<f32>>> {
-    let shape = maps.dims4()?;
-    let values = maps.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
-    let maps = Array4::from_shape_vec(shape, values);
-    let maps = maps.map_err(|error| candle_core::Error::Msg(error.to_string()))?;
-    Ok(maps.axis_iter(Axis(0)).map(|maps| maps.to_owned()).collect())
 }

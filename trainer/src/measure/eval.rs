@@ -14,11 +14,13 @@ use crate::data::dataset::Sample;
 use crate::data::picture::ReadError;
 use crate::measure::answers::{AnswerError, Answered, Batch, Look, batches};
 use crate::measure::calibration::{self, Fitted, reliability, scores, share_reaching};
+use crate::measure::places::add_moved;
 use crate::measure::pointing::CueCount;
 use crate::measure::unknown::DEFAULT_SCORE;
 use crate::net::network::Network;
 use crate::net::ops::coverage;
 use crate::run::folder::Trained;
+use crate::run::places::PlaceCount;
 use crate::run::records::{
     Calibration, Comparison, Evaluation, FittedOn, HeadAndMaps, SCHEMA, UnknownResult,
 };
@@ -52,9 +54,11 @@ impl From<ReadError> for EvalError {
 }
 
 /// What was seen so far.
-struct Tally {
+struct Tally<'a> {
     answered: Vec<Answered>,
     coverage: f64,
+    places: PlaceCount,
+    right: Vec<&'a Sample>,
     cues: CueCount,
     /// Whether its cue is on a mark, log-probability, file.
     example: (bool, f32, PathBuf),
@@ -70,24 +74,28 @@ pub fn evaluate(trained: &Trained, comparison: Option<&Comparison>) -> Result<Ev
     if dataset.test.is_empty() {
         return Err(EvalError::NoTest { folder: dataset.root.clone() });
     }
+    let to = progress.config.input();
     let mut tally = Tally {
         answered: Vec::with_capacity(dataset.test.len()),
         coverage: 0.0,
+        places: PlaceCount::of(network, to.side)?,
+        right: Vec::new(),
         cues: CueCount::new(&dataset.field_marks),
         example: (false, f32::NEG_INFINITY, dataset.test[0].path.clone()),
     };
     let head = network.head()?;
     let samples: Vec<&Sample> = dataset.test.iter().collect();
-    for batch in batches(network, &samples, progress.config.input()) {
+    for batch in batches(network, &samples, to) {
         tally.add_batch(network, &head, batch?)?;
     }
+    add_moved(&mut tally.places, network, &tally.right, to)?;
     let score = comparison.map_or(DEFAULT_SCORE, |comparison| comparison.chosen);
     let fitted = calibration::fit(trained, score)?;
     Ok(tally.evaluation(trained, fitted, comparison))
 }
 
-impl Tally {
-    fn add_batch(&mut self, network: &Network, head: &Head, batch: Batch) -> candle_core::Result<()> {
+impl<'a> Tally<'a> {
+    fn add_batch(&mut self, network: &Network, head: &Head, batch: Batch<'a>) -> candle_core::Result<()> {
         let layout = &network.layout;
         self.coverage += f64::from(coverage(&batch.maps, layout)?.mean_all()?.to_scalar::<f32>()?)
             * batch.looks.len() as f64;
@@ -99,11 +107,13 @@ impl Tally {
     }
 
     /// `cues`: those of the picture's own class.
-    fn add(&mut self, look: &Look, cues: &[PartCue]) {
-        let Look { sample, seen, logits, .. } = look;
+    fn add(&mut self, look: &Look<'a>, cues: &[PartCue]) {
+        let Look { sample, seen, logits, maps } = look;
         if top_k(logits, 1)[0] != sample.class {
             return;
         }
+        self.places.add(sample.class, maps);
+        self.right.push(sample);
         let is_on_mark = self.cues.add(sample, seen.size, cues);
         let candidate = (is_on_mark, logits[sample.class] - energy(logits), sample.path.clone());
         if (candidate.0, candidate.1) > (self.example.0, self.example.1) {
@@ -112,7 +122,7 @@ impl Tally {
     }
 
     fn evaluation(self, trained: &Trained, fitted: Fitted, comparison: Option<&Comparison>) -> Evaluation {
-        let Tally { answered, coverage, cues, example } = self;
+        let Tally { answered, coverage, places, right: _, cues, example } = self;
         let progress = &trained.progress;
         let labels = &progress.labels;
         let pictures = answered.len();
@@ -130,6 +140,7 @@ impl Tally {
             top5: in_top5 as f64 / pictures as f64,
             cross_entropy: before.cross_entropy,
             coverage: coverage / pictures as f64,
+            places: places.places(),
             classes: class_results(&matrix, labels),
             confusions: confusions(&matrix, labels),
             confusion_matrix: matrix,

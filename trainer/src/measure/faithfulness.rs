@@ -14,7 +14,6 @@
 mod background;
 mod deletion;
 mod observe;
-mod region;
 mod stability;
 mod table;
 
@@ -28,6 +27,7 @@ use crate::data::dataset::{Dataset, Sample, spread};
 use crate::data::picture::{Seen, seen, stacked};
 use crate::measure::eval::EvalError;
 use crate::measure::pointing::CueCount;
+use crate::measure::region::Canvas;
 use crate::net::network::Network;
 use crate::random::{Stream, stream};
 use crate::run::folder::Trained;
@@ -36,7 +36,6 @@ use background::BackgroundSums;
 use deletion::{Covered, CoveringSums};
 use fieldmark::head::top_k;
 use observe::{Observed, Observer};
-use region::Canvas;
 use stability::StabilityCount;
 
 /// Pictures that are looked at together.

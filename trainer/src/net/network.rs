@@ -3,9 +3,10 @@
 //! The maps are the class-aligned channels after their ReLU: class `i` owns a contiguous group of `xi` of the
 //! `N` channels. MC-Loss works on the maps, the head makes `c` logits of them.
 
-use candle_core::{D, Device, Tensor, Var, bail};
+use candle_core::{D, DType, Device, Tensor, Var, bail};
 use fieldmark::head::{Head, HeadKind};
 use fieldmark::layout::{Layout, LayoutError};
+use ndarray::{Array3, Array4, Axis};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -439,6 +440,15 @@ impl Pass {
         }
         Ok(gradients)
     }
+}
+
+/// The maps of each picture, `[N, H, W]`, of a batch's `B x N x H x W`.
+pub(crate) fn maps_of_each(maps: &Tensor) -> candle_core::Result<Vec<Array3<f32>>> {
+    let shape = maps.dims4()?;
+    let values = maps.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+    let maps = Array4::from_shape_vec(shape, values);
+    let maps = maps.map_err(|error| candle_core::Error::Msg(error.to_string()))?;
+    Ok(maps.axis_iter(Axis(0)).map(|maps| maps.to_owned()).collect())
 }
 
 /// Maps rounded to bf16, lying in memory as they lay: channels last on a GPU.

@@ -58,7 +58,7 @@ pub fn events(epochs: &[EpochMetrics], start: f64, pictures: usize) -> Vec<u8> {
 }
 
 fn scalars(epoch: &EpochMetrics) -> Vec<Scalar> {
-    let values = [
+    let mut values = vec![
         ("accuracy/training", epoch.train_accuracy),
         ("accuracy/validation", epoch.validation_accuracy),
         ("loss/cross_entropy", epoch.cross_entropy),
@@ -70,9 +70,17 @@ fn scalars(epoch: &EpochMetrics) -> Vec<Scalar> {
         ("pace/mu", epoch.mu),
         ("pace/rate", epoch.rate),
     ];
-    let speed = epoch.images_per_second.map(|speed| ("pace/images_per_second", speed));
+    values.extend(epoch.images_per_second.map(|speed| ("pace/images_per_second", speed)));
+    if let Some(places) = &epoch.places {
+        values.extend([
+            ("maps/blank", places.blank),
+            ("maps/corner", places.corner),
+            ("maps/dead", places.dead),
+        ]);
+        values.extend(places.parked.map(|parked| ("maps/parked", parked)));
+    }
     let scalar = |(tag, value): (&str, f64)| Scalar { tag: tag.to_owned(), simple_value: Some(value as f32) };
-    values.into_iter().chain(speed).map(scalar).collect()
+    values.into_iter().map(scalar).collect()
 }
 
 /// Length and data, each with its checksum.
@@ -120,6 +128,7 @@ mod tests {
             discriminality: 2.75,
             diversity: 1.5,
             coverage: 0.5,
+            places: None,
             train_accuracy: 0.25,
             validation_accuracy: 0.125,
             validation_cross_entropy: 2.625,

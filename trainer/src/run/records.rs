@@ -13,6 +13,7 @@ mod comparison;
 mod epoch;
 mod evaluation;
 mod faithfulness;
+mod places;
 mod pointing;
 mod split;
 mod summary;
@@ -34,6 +35,7 @@ pub use faithfulness::{
     Background, ByRegion, ClassBackground, ClassScore, Coverings, Curve, Distance, Faithfulness, Moved,
     Square, Stability,
 };
+pub use places::{MovedPeaks, Places};
 pub use pointing::{CueRates, Rates};
 pub use split::{SkippedFile, SplitRecord};
 pub use summary::EvaluationSummary;

@@ -28,7 +28,8 @@ use crate::run::error::FolderError;
 use crate::run::folder::{self, BEST, LAST};
 use crate::run::lock;
 use crate::run::metrics::{Best, EpochSums};
-use crate::run::records::{EpochMetrics, Pace, append_metrics};
+use crate::run::places::PlaceCount;
+use crate::run::records::{EpochMetrics, Pace, Places, append_metrics};
 use crate::training::average::Average;
 use crate::training::best::{choose, is_stale};
 use crate::training::loss::{Figures, correct, cross_entropy, losses, scalar};
@@ -267,8 +268,8 @@ impl Training<'_> {
         let Fixed { dataset, config, run, per_epoch, bar, stop, .. } = self.fixed;
         let step = (self.progress.epoch + 1) * per_epoch;
         let evaluated = self.average.as_ref().map_or(self.fixed.network, |average| &average.network);
-        let Some(last) = validate(evaluated, &self.pictures, dataset, config, self.progress.epoch, stop)?
-        else {
+        let validated = validate(evaluated, &self.pictures, dataset, config, self.progress.epoch, stop)?;
+        let Some((last, places)) = validated else {
             // Resumed, the epoch has no step left and is validated.
             return Err(self.stopped(stop.load(Ordering::Relaxed), step));
         };
@@ -278,6 +279,7 @@ impl Training<'_> {
         let metrics = EpochMetrics::of(
             &self.progress.sums,
             last,
+            places,
             Pace { step, rate: rates.backbone, mu, images_per_second },
         );
         append_metrics(run, &metrics)?;
@@ -374,8 +376,8 @@ fn batches(pictures: &Arc<Pictures>, dataset: &Dataset, config: &Config, progres
     Batches::start(pictures, &dataset.train, &order, plan)
 }
 
-/// Accuracy and cross-entropy on the validation split, pictures prepared as the board prepares them; `None` if asked
-/// to stop on the way.
+/// Accuracy, cross-entropy and places of peaks on the validation split, pictures prepared as the board prepares them;
+/// `None` if asked to stop on the way.
 fn validate(
     network: &Network,
     pictures: &Arc<Pictures>,
@@ -383,7 +385,8 @@ fn validate(
     config: &Config,
     epoch: usize,
     stop: &AtomicI32,
-) -> Result<Option<Best>, TrainError> {
+) -> Result<Option<(Best, Option<Places>)>, TrainError> {
+    let mut places = PlaceCount::of(network, config.side)?;
     let (mut right, mut entropy) = (0, 0.0);
     let batches = Batches::evaluate(pictures, &dataset.validation, config.batch);
     for batch in OnDevice::start(batches, &network.device())? {
@@ -393,10 +396,12 @@ fn validate(
         let batch = batch?;
         let output = network.forward(&batch.images, &mut Mode::Eval)?;
         right += correct(&output.logits, &batch.labels)?.to_scalar::<u32>()?;
+        places.add_right(&output, &batch.labels)?;
         entropy += scalar(&cross_entropy(&output.logits, &batch.labels, 0.0)?)? * batch.samples.len() as f64;
     }
     let count = dataset.validation.len() as f64;
-    Ok(Some(Best { epoch, accuracy: f64::from(right) / count, cross_entropy: entropy / count }))
+    let best = Best { epoch, accuracy: f64::from(right) / count, cross_entropy: entropy / count };
+    Ok(Some((best, places.places())))
 }
 
 impl From<BatchError> for TrainError {

@@ -1,6 +1,7 @@
 //! What the program tells a person. Results go to stdout, the rest to stderr.
 
 mod knowledge;
+mod places;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -133,6 +134,9 @@ pub fn evaluation(evaluation: &Evaluation) {
     }
     knowledge::weakest(&evaluation.classes);
     knowledge::knowledge(evaluation);
+    if let Some(places) = &evaluation.places {
+        places::places(places);
+    }
     if let Some(figures) = &evaluation.faithfulness {
         result(faithfulness::table(figures).trim_end());
     }

@@ -9,7 +9,7 @@ use fieldmark::head::softmax;
 use rand_chacha::ChaCha8Rng;
 
 use super::observe::{Observed, Observer, peak};
-use super::region::{Canvas, mean_colour, without};
+use crate::measure::region::{Canvas, mean_colour, without};
 use crate::run::records::{ByRegion, ClassScore, Coverings, Curve, Square};
 
 /// Inputs that go through the network at a time.

@@ -7,9 +7,8 @@ use fieldmark::head::{Head, HeadKind, ccmp};
 use fieldmark::layout::Layout;
 use ndarray::{Array2, Array3, Axis};
 
-use crate::measure::answers::maps_of_each;
 use crate::net::layer::{Mode, forward};
-use crate::net::network::Network;
+use crate::net::network::{Network, maps_of_each};
 
 /// A network, and the part of it that Grad-CAM differentiates.
 pub struct Observer<'a> {

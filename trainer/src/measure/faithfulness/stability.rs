@@ -5,7 +5,8 @@ use fieldmark::head::top_k;
 
 use super::deletion::Covered;
 use super::observe::{Observed, Observer, peak};
-use super::region::mean_colour;
+use crate::measure::moved::{Change, changed};
+use crate::measure::region::mean_colour;
 use crate::run::records::{Distance, Moved, Stability};
 
 /// How far a picture is moved, as a share of the side. Not a whole number of cells at the usual strides, as a
@@ -14,14 +15,6 @@ const SHIFT: f64 = 1.0 / 15.0;
 
 /// What counts as the same place, as a share of the side.
 const NEAR: f64 = 0.05;
-
-/// A change of the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    Mirrored,
-    /// By so many pixels to the right and downwards.
-    Shifted(isize, isize),
-}
 
 /// Distances so far.
 #[derive(Default)]
@@ -117,24 +110,6 @@ fn distance(before: Option<[f32; 2]>, now: Option<[f32; 2]>, change: Change, sid
     };
     let inside = 0.0..side;
     (inside.contains(&x) && inside.contains(&y)).then(|| f64::from((now[0] - x).hypot(now[1] - y) / side))
-}
-
-/// The planes `3 x S x S` changed; `fill` moves in.
-fn changed(planes: &[f32], side: usize, change: Change, fill: [f32; 3]) -> Vec<f32> {
-    let from = |at: usize, by: isize| at.checked_add_signed(-by).filter(|&at| at < side);
-    let mut moved = Vec::with_capacity(planes.len());
-    for (plane, fill) in planes.chunks_exact(side * side).zip(fill) {
-        for row in 0..side {
-            moved.extend((0..side).map(|column| match change {
-                Change::Mirrored => plane[row * side + side - 1 - column],
-                Change::Shifted(right, down) => match (from(row, down), from(column, right)) {
-                    (Some(row), Some(column)) => plane[row * side + column],
-                    _ => fill,
-                },
-            }));
-        }
-    }
-    moved
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use maud::{Markup, html};
 
 use super::Findings;
 use super::album::CROP_SIDE;
-use super::words::{count, value};
+use super::words::{count, percent, value};
+use crate::run::records::Places;
 
 /// Classes up to which all are unfolded.
 const UNFOLDED: usize = 12;
@@ -26,6 +27,7 @@ pub fn section(findings: &Findings) -> Markup {
             @if let Ok(evaluation) = &findings.evaluation {
                 p { "On the test pictures, h/xi is " (value(evaluation.coverage))
                     ": 1 where every channel of a class looks at a place of its own." }
+                @if let Some(places) = &evaluation.places { (where_peaks_are(places)) }
             }
             @if dead > 0 {
                 p { (count(dead, "channel is", "channels are")) " dead: nowhere above zero on any of these pictures." }
@@ -35,6 +37,29 @@ pub fn section(findings: &Findings) -> Markup {
             }
             @for class in 0..findings.classes() { (class_parts(findings, class)) }
         }
+    }
+}
+
+/// Whether channels go by the picture: what h/xi does not say.
+fn where_peaks_are(places: &Places) -> Markup {
+    let by_chance = |share: f64| format!(" (by chance {})", percent(share));
+    html! {
+        p { "A mark moves with what it marks. Of the " (count(places.peaks, "peak", "peaks")) " of the right class's \
+            channels in " (count(places.pictures, "right answer", "right answers")) ":" }
+        ul {
+            @if let Some(moved) = &places.moved {
+                li { (percent(moved.follows)) " move with the picture and " (percent(moved.stays)) " stay where they are, \
+                    when the picture is moved by one cell of the map (" (count(moved.peaks, "peak", "peaks")) " in "
+                    (count(moved.pictures, "picture", "pictures")) ");" }
+            }
+            li { (percent(places.blank)) " are where they are on a plain grey picture" (by_chance(places.blank_by_chance)) ";" }
+            li { (percent(places.corner)) " are in a corner of the map" (by_chance(places.corner_by_chance)) "." }
+        }
+        @if let Some(parked) = places.parked {
+            p { (percent(parked)) " of the channels have their peak in one and the same cell in at least half of their class's \
+                pictures: right where the object is always at the same place, and no mark where it is not." }
+        }
+        @if places.dead > 0.0 { p { (percent(places.dead)) " of the channels have no peak." } }
     }
 }
 

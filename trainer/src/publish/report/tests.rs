@@ -19,9 +19,9 @@ use crate::run::metrics::{Best, EpochSums};
 use crate::run::recipe::Recipe;
 use crate::run::records::{
     Background, Bin, Calibration, ClassResult, Comparison, Confusion, CueRates, EVAL, Faithfulness,
-    HeadAndMaps, Rates, Reliability, ScoreResult, Stability, UnknownResult,
+    HeadAndMaps, MovedPeaks, Places, Rates, Reliability, ScoreResult, Stability, UnknownResult,
 };
-use words::{breakable, interval, percent, value};
+use words::{breakable, count, interval, percent, value};
 
 const SIDE: u32 = 32;
 
@@ -347,6 +347,7 @@ fn every_figure_of_an_evaluation_is_in_its_section_of_the_report() {
         top5,
         cross_entropy,
         coverage,
+        places,
         classes,
         confusion_matrix,
         confusions,
@@ -363,9 +364,26 @@ fn every_figure_of_an_evaluation_is_in_its_section_of_the_report() {
         &[first, interval(*top1_interval), percent(*top5), count(*pictures, "test picture", "test pictures")],
     );
     shows(section(&html, "gallery"), &[format!("h/xi is {}", value(*coverage))]);
+    shows_places(&html, places.as_ref().unwrap());
     shows_classes(&html, classes, confusion_matrix, confusions);
     shows_knowledge(&html, *cross_entropy, calibration, unknown.as_ref().unwrap());
     shows_evidence(&html, evidence, cues.as_ref().unwrap(), faithfulness.as_ref().unwrap());
+}
+
+fn shows_places(html: &str, places: &Places) {
+    let Places { pictures, peaks, dead, corner, corner_by_chance, blank, blank_by_chance, parked, moved } =
+        places;
+    let MovedPeaks { pictures: moved, peaks: judged, follows, stays } = moved.as_ref().unwrap();
+    let shares = [corner, corner_by_chance, blank, blank_by_chance, follows, stays];
+    let mut figures: Vec<String> = shares.into_iter().chain(parked).map(|share| percent(*share)).collect();
+    figures.extend((*dead > 0.0).then(|| percent(*dead)));
+    figures.extend([
+        count(*pictures, "right answer", "right answers"),
+        count(*peaks, "peak", "peaks"),
+        count(*judged, "peak", "peaks"),
+        count(*moved, "picture", "pictures"),
+    ]);
+    shows(section(html, "gallery"), &figures);
 }
 
 fn shows_classes(html: &str, classes: &[ClassResult], matrix: &[Vec<usize>], confusions: &[Confusion]) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::run::metrics::{Best, EpochSums, peak_memory_mib};
-use crate::run::records::SCHEMA;
+use crate::run::records::{Places, SCHEMA};
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct EpochMetrics {
     pub diversity: f64,
     /// Class mean of h/xi, in 1/xi..=1.
     pub coverage: f64,
+    /// Where the channels of the validation split's right answers have their peaks; none without a right answer. Pictures are
+    /// not moved for it.
+    pub places: Option<Places>,
     /// On the augmented training pictures, 0..=1.
     pub train_accuracy: f64,
     /// On the validation split, 0..=1.
@@ -53,7 +56,7 @@ pub struct Pace {
 
 impl EpochMetrics {
     /// The record of an epoch that has ended.
-    pub fn of(sums: &EpochSums, validation: Best, pace: Pace) -> EpochMetrics {
+    pub fn of(sums: &EpochSums, validation: Best, places: Option<Places>, pace: Pace) -> EpochMetrics {
         EpochMetrics {
             schema: SCHEMA,
             epoch: validation.epoch,
@@ -64,6 +67,7 @@ impl EpochMetrics {
             discriminality: sums.mean(sums.discriminality),
             diversity: sums.mean(sums.diversity),
             coverage: sums.mean(sums.coverage),
+            places,
             train_accuracy: sums.mean(sums.correct as f64),
             validation_accuracy: validation.accuracy,
             validation_cross_entropy: validation.cross_entropy,

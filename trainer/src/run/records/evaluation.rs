@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use fieldmark::unknown::Score;
 use serde::{Deserialize, Serialize};
 
-use super::{CueRates, Faithfulness, ScoreResult};
+use super::{CueRates, Faithfulness, Places, ScoreResult};
 
 /// What the test split showed: `eval.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Evaluation {
     pub cross_entropy: f64,
     /// Class mean of h/xi over all pictures, in 1/xi..=1.
     pub coverage: f64,
+    /// Whether the channels of right answers go by the picture or by a place; none without a right answer.
+    pub places: Option<Places>,
     /// Of each class, in their order.
     pub classes: Vec<ClassResult>,
     /// How many pictures of each class (row) were given each label (column).

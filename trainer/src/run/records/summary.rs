@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Calibration, CueRates, Evaluation, FittedOn, HeadAndMaps, Reliability, UnknownResult};
+use super::{Calibration, CueRates, Evaluation, FittedOn, HeadAndMaps, Places, Reliability, UnknownResult};
 
 /// An [`Evaluation`] without what is long (lists by class and bin, faithfulness) and without the example, which is a path
 /// on this machine. `training.test` in a model's description.
@@ -17,6 +17,7 @@ pub struct EvaluationSummary<'a> {
     top5: f64,
     cross_entropy: f64,
     coverage: f64,
+    places: Option<Places>,
     calibration: CalibrationSummary,
     unknown: Option<&'a UnknownResult>,
     evidence: HeadAndMaps,
@@ -54,6 +55,7 @@ impl Evaluation {
             top5,
             cross_entropy,
             coverage,
+            places,
             classes: _,
             confusion_matrix: _,
             confusions: _,
@@ -74,6 +76,7 @@ impl Evaluation {
             top5: *top5,
             cross_entropy: *cross_entropy,
             coverage: *coverage,
+            places: *places,
             calibration: calibration.summary(),
             unknown: unknown.as_ref(),
             evidence: *evidence,
