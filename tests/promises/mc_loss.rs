@@ -73,7 +73,7 @@ fn losses_of_the_formula_maps_are_known_to_nine_digits() {
         let labels = Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap();
         let mask = Tensor::new(vector.mask, &Device::Cpu).unwrap();
         let mask = mask.reshape((1, layout.channels(), 1, 1)).unwrap();
-        let weights = Factors { mu: 1.0, lambda: 1.0 };
+        let weights = Factors::paper(1.0, 1.0);
         let loss = mc_loss(&maps, &labels, &layout, &mask, weights).unwrap();
         let dis = norms_of_gradient(&loss.discriminality, &maps);
         let div = norms_of_gradient(&loss.diversity, &maps);
@@ -117,7 +117,7 @@ fn pytorch_agrees_on_the_losses_and_their_gradients() {
             let mask = case.tensor("mask", dtype);
             let mask = mask.reshape((1, layout.channels(), 1, 1)).unwrap();
             let weights = case.numbers("weights");
-            let weights = Factors { mu: weights[0], lambda: weights[1] };
+            let weights = Factors::paper(weights[0], weights[1]);
             let loss = mc_loss(&maps, labels, &layout, &mask, weights).unwrap();
             let alone = discriminality(&maps, labels, &layout, &mask).unwrap();
             let spread = diversity(&maps, &layout).unwrap();

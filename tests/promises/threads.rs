@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use fieldmark::head::HeadKind;
 use fieldmark_trainer::net::backbone::Backbone;
-use fieldmark_trainer::net::mc_loss::{Factors, Keep};
+use fieldmark_trainer::net::mc_loss::Factors;
 use fieldmark_trainer::net::network::{ClassLayer, Learning, NetworkConfig, Norms, build};
 use fieldmark_trainer::random::{Stream, stream};
 use fieldmark_trainer::run::config::LossConfig;
@@ -27,8 +27,8 @@ fn trained(backbone: Backbone, stride: usize, learning: Learning, threads: usize
         dropout: 0.2,
     };
     let network = build(&config, CLASSES, SIDE as u32, 1).unwrap();
-    let mc = Factors { mu: 1.0, lambda: 0.5 };
-    let loss = LossConfig { mc, keep: Keep::Half, mu_warm_up_epochs: 0.0, label_smoothing: 0.1 };
+    let mc = Factors::paper(1.0, 0.5);
+    let loss = LossConfig { label_smoothing: 0.1, ..LossConfig::paper(mc) };
     let mut sgd = Sgd::new(Recipe::Scratch.config().optim);
     let mut rng = stream(Stream::Trial { number: 7 });
     let pixels: Vec<f32> = (0..BATCH * 3 * SIDE * SIDE).map(|_| rng.random_range(0.0..255.0)).collect();

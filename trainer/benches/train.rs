@@ -18,7 +18,7 @@ use clap::Parser;
 use fieldmark::head::HeadKind;
 use fieldmark_trainer::net::backbone::Backbone;
 use fieldmark_trainer::net::device::{self, Kind, Precision};
-use fieldmark_trainer::net::mc_loss::{Factors, Keep};
+use fieldmark_trainer::net::mc_loss::Factors;
 use fieldmark_trainer::net::network::{self, ClassLayer, Learning, Network, NetworkConfig, Norms};
 use fieldmark_trainer::net::ops::keep_freed_memory;
 use fieldmark_trainer::random::{Stream, stream};
@@ -119,8 +119,8 @@ impl Training {
     }
 
     fn steps(&mut self, count: u64) -> Result<()> {
-        let mc = Factors { mu: 1.0, lambda: 0.5 };
-        let config = LossConfig { mc, keep: Keep::Half, mu_warm_up_epochs: 0.0, label_smoothing: 0.0 };
+        let mc = Factors::paper(1.0, 0.5);
+        let config = LossConfig::paper(mc);
         for _ in 0..count {
             self.done += 1;
             let mut rng = stream(Stream::Trial { number: self.done });
@@ -130,7 +130,7 @@ impl Training {
             } else {
                 let pass = self.network.pass(&self.images, LEARNING, &mut rng)?;
                 let loss = cross_entropy(&pass.output.logits, &self.labels)?;
-                pass.backward(&loss, &self.network)?
+                pass.backward(&loss, None, &self.network)?
             };
             self.sgd.step(&self.network.params, &gradients, Rates { backbone: 0.01, head: 0.01 })?;
         }

@@ -53,7 +53,7 @@ pub fn train(steps: u64) -> Result<Vec<McLoss>> {
         let maps = maps.reshape((BATCH, CLASSES * XI, SIDE, SIDE))?;
         // Drawn anew each step: which channels of a class take part in L_dis.
         let mask = cwa_mask(&layout, Keep::Half, DType::F64, &mut rng)?;
-        let loss = mc_loss(&maps, &labels, &layout, &mask, Factors { mu: 1.0, lambda: 0.6 })?;
+        let loss = mc_loss(&maps, &labels, &layout, &mask, Factors::paper(1.0, 0.6))?;
         let gradients = loss.total.backward()?;
         let gradient = gradients.get(&weight).context("the weight is not on the graph")?;
         weight.set(&(weight.as_tensor() - (gradient * RATE)?)?)?;

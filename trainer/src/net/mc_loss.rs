@@ -33,20 +33,40 @@ pub enum Keep {
     Count(usize),
 }
 
-/// `mu` and `lambda` of `L = L_CE + mu (L_dis - lambda L_div)`.
+/// Whose groups of channels `L_div` counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Diversity {
+    /// Those of all classes on every picture, as in the paper
+    #[default]
+    EveryClass,
+    /// Those of the class that the picture shows: not in the paper. The others have nothing to see in it
+    LabelledClass,
+}
+
+/// `mu` and `lambda` of `L = L_CE + mu (L_dis - lambda L_div)`, and what `L_div` is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Factors {
     /// Factor of the whole mutual-channel loss.
     pub mu: f64,
     /// Factor of the diversity inside it; acts on the mean of `h`, not of `h / xi`.
     pub lambda: f64,
+    /// Whose groups the diversity counts.
+    #[serde(default)]
+    pub diversity: Diversity,
 }
 
 impl Factors {
+    /// Those of the paper's loss.
+    pub fn paper(mu: f64, lambda: f64) -> Factors {
+        Factors { mu, lambda, diversity: Diversity::EveryClass }
+    }
+
     /// The factors of the authors' code, `alpha L_dis + beta (1 - mean h / xi)`, in the paper's form:
     /// `mu = alpha`, `lambda = beta / (alpha xi)`. The two losses then differ by the constant `beta`.
     pub fn from_authors(alpha: f64, beta: f64, xi: usize) -> Factors {
-        Factors { mu: alpha, lambda: beta / (alpha * xi as f64) }
+        Factors::paper(alpha, beta / (alpha * xi as f64))
     }
 }
 
@@ -59,7 +79,7 @@ pub struct McLoss {
     pub discriminality: Tensor,
     /// `L_div`: the mean of `h`, in `1 ..= xi`.
     pub diversity: Tensor,
-    /// The mean of `h / xi`, in `0 ..= 1`: a number to compare runs of different `xi` by.
+    /// The mean of `h / xi` over all classes, in `0 ..= 1`: a number to compare runs of different `xi` by.
     pub coverage: Tensor,
 }
 
@@ -82,7 +102,10 @@ pub fn mc_loss(
 ) -> Result<McLoss> {
     let discriminality = discriminality(maps, labels, layout, mask)?;
     let coverage = coverage(maps, layout)?;
-    let diversity = mean_h(&coverage, layout)?;
+    let diversity = match factors.diversity {
+        Diversity::EveryClass => mean_h(&coverage, layout)?,
+        Diversity::LabelledClass => mean_h_of(labels, &coverage, layout)?,
+    };
     let total = ((&discriminality - (&diversity * factors.lambda)?)? * factors.mu)?;
     Ok(McLoss { total, discriminality, diversity, coverage: coverage.mean_all()? })
 }
@@ -172,11 +195,21 @@ pub fn diversity(maps: &Tensor, layout: &Layout) -> Result<Tensor> {
     mean_h(&coverage(maps, layout)?, layout)
 }
 
-/// Mean over the batch and the classes of `h = xi coverage`; `coverage`: `[B, c]`.
+/// Mean over the batch and the classes of `h`; `coverage`: `[B, c]`.
 fn mean_h(coverage: &Tensor, layout: &Layout) -> Result<Tensor> {
+    h(coverage, layout)?.mean_all()
+}
+
+/// Mean over the batch of the labelled classes' `h`; `labels`: `[B]`, `coverage`: `[B, c]`.
+fn mean_h_of(labels: &Tensor, coverage: &Tensor, layout: &Layout) -> Result<Tensor> {
+    h(coverage, layout)?.gather(&labels.unsqueeze(1)?, 1)?.mean_all()
+}
+
+/// `h = xi coverage` of each picture and class, `[B, c]`, as `coverage` is.
+fn h(coverage: &Tensor, layout: &Layout) -> Result<Tensor> {
     let xi: Vec<_> = (0..layout.classes()).map(|class| layout.xi(class) as f64).collect();
     let xi = Tensor::new(xi, coverage.device())?.to_dtype(coverage.dtype())?;
-    coverage.broadcast_mul(&xi)?.mean_all()
+    coverage.broadcast_mul(&xi)
 }
 
 #[cfg(test)]
@@ -234,6 +267,25 @@ mod tests {
         for (actual, expected) in entries(&covered).into_iter().zip([1.0, 1.0, 0.75]) {
             assert!((actual - expected).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn diversity_of_the_labelled_class_leaves_the_others_alone() {
+        let layout = Layout::from_sizes(&[1, 2, 4]).unwrap();
+        let maps = peaks(60.0, 4, &[&[0], &[0], &[1], &[0], &[1], &[2], &[2]]);
+        let maps = Var::from_tensor(&Tensor::cat(&[&maps, &maps], 0).unwrap()).unwrap();
+        let labels = Tensor::new(&[2_u32, 1], &Device::Cpu).unwrap();
+        let mask = Tensor::ones((1, 7, 1, 1), DType::F64, &Device::Cpu).unwrap();
+        let factors = Factors { diversity: Diversity::LabelledClass, ..Factors::paper(1.0, 1.0) };
+        let loss = mc_loss(&maps, &labels, &layout, &mask, factors).unwrap();
+        assert!((scalar(&loss.diversity) - f64::midpoint(3.0, 2.0)).abs() < 1e-12);
+        // The mean over all classes of 1, 1 and 3/4, whatever the labels.
+        assert!((scalar(&loss.coverage) - 2.75 / 3.0).abs() < 1e-12);
+        let gradients = loss.diversity.backward().unwrap();
+        let of_channel = entries(&gradients.get(&maps).unwrap().abs().unwrap().sum((2, 3)).unwrap());
+        let learns: Vec<bool> = of_channel.iter().map(|sum| *sum > 0.0).collect();
+        assert!(!learns[..3].contains(&true) && !learns[7..8].contains(&true), "{learns:?}");
+        assert!(!learns[10..].contains(&true), "{learns:?}");
     }
 
     #[test]
@@ -297,7 +349,7 @@ mod tests {
         let mask = Tensor::new(&[1.0, 0.0, 1.0, 0.0, 1.0, 1.0], &Device::Cpu).unwrap();
         let mask = mask.reshape((1, 6, 1, 1)).unwrap();
         let labels = Tensor::new(&[2_u32, 0], &Device::Cpu).unwrap();
-        let factors = Factors { mu: 1.5, lambda: 4.44 };
+        let factors = Factors::paper(1.5, 4.44);
         let loss = |values: &[f64]| {
             let maps = Tensor::from_slice(values, (2, 6, 3, 4), &Device::Cpu).unwrap();
             let maps = Var::from_tensor(&maps).unwrap();
@@ -327,7 +379,7 @@ mod tests {
         let labels = Tensor::new(&[1_u32, 6, 0], &Device::Cpu).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mask = cwa_mask(&layout, Keep::Half, DType::F32, &mut rng).unwrap();
-        let factors = Factors { mu: 1.0, lambda: 1.0 };
+        let factors = Factors::paper(1.0, 1.0);
         let gradient = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             pool.build().unwrap().install(|| {

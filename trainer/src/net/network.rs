@@ -3,7 +3,8 @@
 //! The maps are the class-aligned channels after their ReLU: class `i` owns a contiguous group of `xi` of the
 //! `N` channels. MC-Loss works on the maps, the head makes `c` logits of them.
 
-use candle_core::{D, DType, Device, Tensor, Var, bail};
+use candle_core::backprop::GradStore;
+use candle_core::{D, DType, Device, Tensor, TensorId, Var, bail};
 use fieldmark::head::{Head, HeadKind};
 use fieldmark::layout::{Layout, LayoutError};
 use ndarray::{Array3, Array4, Axis};
@@ -114,6 +115,8 @@ pub struct Pass {
     /// The maps as the tape knows them.
     trunk_maps: Tensor,
     tape: Tape,
+    /// The backbone's maps, where it learns and a class-aligned layer follows.
+    floor: Option<TensorId>,
 }
 
 /// Why a network cannot be built.
@@ -350,12 +353,14 @@ impl Network {
             x = forward(backbone, &self.params, &x, &mut Mode::Eval)?.detach();
             backbone = &[];
         }
+        let mut floor = None;
         let (trunk_maps, tape) = record(&x, || {
             let mut mode = match learning {
                 Learning::Whole(Norms::Learn) => Mode::Train(rng),
                 Learning::Whole(Norms::Keep) | Learning::Head => Mode::Tune(rng),
             };
             let x = forward(backbone, &self.params, &x, &mut mode)?;
+            floor = (!backbone.is_empty() && !class_aligned.is_empty()).then(|| x.id());
             forward(class_aligned, &self.params, &x, &mut Mode::Train(rng))
         })?;
         let mut mode = Mode::Train(rng);
@@ -365,7 +370,7 @@ impl Network {
         let leaf = Var::from_tensor(&lying)?.into_inner();
         let maps = if is_last { leaf.permute((0, 3, 1, 2))? } else { leaf.clone() };
         let logits = forward(&self.head, &self.params, &maps, &mut mode)?;
-        Ok(Pass { output: Output { maps, logits }, leaf, trunk_maps, tape })
+        Ok(Pass { output: Output { maps, logits }, leaf, trunk_maps, tape, floor })
     }
 
     /// The same network on `device`, its maps of `precision`.
@@ -421,18 +426,34 @@ impl Network {
 }
 
 impl Pass {
-    /// The gradients of `loss`, made of the pass's output, for all of the network's weights.
+    /// The gradients of `loss`, and of `above`, for all of the network's weights; both are made of the pass's output. By
+    /// `above` the backbone does not learn: its gradient ends at the class-aligned layer, where there is one, and goes through
+    /// the maps alone.
     ///
     /// # Errors
     /// candle's.
-    pub fn backward(self, loss: &Tensor, network: &Network) -> candle_core::Result<Gradients> {
-        let Pass { output, leaf, trunk_maps, tape } = self;
+    pub fn backward(
+        self,
+        loss: &Tensor,
+        above: Option<&Tensor>,
+        network: &Network,
+    ) -> candle_core::Result<Gradients> {
+        let Pass { output, leaf, trunk_maps, tape, floor } = self;
         let mut of_head = loss.backward()?;
-        let Some(of_leaf) = of_head.remove(&leaf) else { bail!("the loss does not depend on the maps") };
-        let is_last = leaf.device().is_cuda();
+        let of_maps = of_leaf(&mut of_head, &leaf)?;
+        let above = above.map(|above| of_leaf(&mut above.backward()?, &leaf)).transpose()?;
         drop((output, leaf));
-        let of_maps = if is_last { of_leaf.permute((0, 3, 1, 2))? } else { of_leaf };
-        let mut gradients = tape.backward(&trunk_maps, of_maps)?;
+        let mut gradients = match (above, floor) {
+            (None, _) => tape.backward(&trunk_maps, of_maps)?,
+            // The backbone has no gradient, or no layer above it.
+            (Some(above), None) => tape.backward(&trunk_maps, (of_maps + above)?)?,
+            (Some(above), Some(floor)) => {
+                let above = tape.backward_to(floor, &trunk_maps, above)?;
+                let mut gradients = tape.backward(&trunk_maps, of_maps)?;
+                gradients.add_all(above)?;
+                gradients
+            }
+        };
         for weight in network.params.weights.values() {
             if let Some(gradient) = of_head.remove(&weight.var) {
                 gradients.add(&weight.var, gradient)?;
@@ -440,6 +461,12 @@ impl Pass {
         }
         Ok(gradients)
     }
+}
+
+/// The gradient of the maps, channels first, from that of the leaf, which lies channels last on a GPU.
+fn of_leaf(gradients: &mut GradStore, leaf: &Tensor) -> candle_core::Result<Tensor> {
+    let Some(gradient) = gradients.remove(leaf) else { bail!("the loss does not depend on the maps") };
+    if leaf.device().is_cuda() { gradient.permute((0, 3, 1, 2)) } else { Ok(gradient) }
 }
 
 /// The maps of each picture, `[N, H, W]`, of a batch's `B x N x H x W`.

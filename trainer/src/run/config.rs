@@ -48,14 +48,29 @@ pub struct Config {
 /// The factors of `L = L_CE + mu (L_dis - lambda L_div)` and their schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossConfig {
-    /// mu and lambda of the paper.
+    /// mu and lambda of the paper, and whose diversity it is.
     pub mc: Factors,
+    /// Which layers learn by the diversity.
+    #[serde(default)]
+    pub diversity_reach: Reach,
     /// Channels a class that the CWA mask keeps.
     pub keep: Keep,
     /// mu rises linearly from zero over this many epochs.
     pub mu_warm_up_epochs: f64,
     /// Share of the target spread evenly over all classes, in the cross-entropy of the head.
     pub label_smoothing: f64,
+}
+
+/// Which layers learn by the diversity term of MC-Loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Reach {
+    /// All, as in the paper
+    #[default]
+    Network,
+    /// The class-aligned layer alone: not in the paper. A backbone that learns by it learns to tell the place in the picture
+    ClassLayer,
 }
 
 /// Everything the optimiser is told.
@@ -181,6 +196,13 @@ impl Config {
             }
             Crop::Shifted { by } => in_range("augment.crop.by", "0 to 1", by, share(f64::from(by))),
         }?;
+        let has_class_layer = matches!(self.network.class_layer, ClassLayer::Project { .. });
+        in_range(
+            "loss.diversity_reach",
+            "network, where the class-aligned channels are the backbone's own",
+            "class-layer",
+            has_class_layer || loss.diversity_reach == Reach::Network,
+        )?;
         match (loss.keep, self.network.class_layer) {
             // With `allot` xi follows from the backbone's width; the mask itself refuses what does not fit.
             (Keep::Count(count), ClassLayer::Project { .. } | ClassLayer::Native) => {
@@ -205,6 +227,17 @@ fn in_range(
 }
 
 impl LossConfig {
+    /// The paper's loss, without a warm-up and without label smoothing.
+    pub fn paper(mc: Factors) -> LossConfig {
+        LossConfig {
+            mc,
+            diversity_reach: Reach::Network,
+            keep: Keep::Half,
+            mu_warm_up_epochs: 0.0,
+            label_smoothing: 0.0,
+        }
+    }
+
     /// mu of a step (0-based), with its warm-up.
     pub fn mu_at(&self, step: usize, steps_per_epoch: usize) -> f64 {
         let warm_up = self.mu_warm_up_epochs * steps_per_epoch as f64;

@@ -8,7 +8,7 @@ use crate::data::batch::{Augment, Crop, Sampling};
 use crate::data::dataset::SplitRule;
 use crate::net::backbone::Backbone;
 use crate::net::device::Precision;
-use crate::net::mc_loss::{Factors, Keep};
+use crate::net::mc_loss::Factors;
 use crate::net::network::{ClassLayer, NetworkConfig, Norms};
 use crate::run::config::{Config, LossConfig, OptimConfig, Schedule};
 
@@ -73,12 +73,7 @@ fn scratch() -> Config {
         resize: ResizeRule::Squash,
         augment: Augment::default(),
         sampling: Sampling::Uniform,
-        loss: LossConfig {
-            mc: Factors { mu: 1.0, lambda: 0.5 },
-            keep: Keep::Half,
-            mu_warm_up_epochs: 0.0,
-            label_smoothing: 0.0,
-        },
+        loss: LossConfig::paper(Factors::paper(1.0, 0.5)),
         optim: OptimConfig {
             rate: 0.1,
             head_factor: 1.0,
@@ -169,7 +164,7 @@ fn paper_finetune() -> Config {
         },
         side: 448,
         augment: Augment { crop: Crop::Part { area: [0.5, 1.0], ratio: [1.0, 1.0] }, ..paper.augment },
-        loss: LossConfig { mc: Factors { mu: 0.005, lambda: 10.0 }, ..paper.loss },
+        loss: LossConfig { mc: Factors::paper(0.005, 10.0), ..paper.loss },
         optim: OptimConfig { rate: 1e-4, head_factor: 100.0, ..paper.optim },
         batch: 64,
         ..paper

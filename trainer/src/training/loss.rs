@@ -7,14 +7,16 @@ use rand_chacha::ChaCha8Rng;
 use crate::net::mc_loss::{Factors, cwa_mask, mc_loss};
 use crate::net::network::{Learning, Network, Pass};
 use crate::net::ops::Gradients;
-use crate::run::config::LossConfig;
+use crate::run::config::{LossConfig, Reach};
 use crate::run::metrics::EpochSums;
 
 /// The losses of one batch: what to differentiate, and what to log.
 pub struct Losses {
     pass: Pass,
-    /// `L_CE + mu (L_dis - lambda L_div)`, a scalar on the graph.
+    /// `L_CE + mu (L_dis - lambda L_div)`, a scalar on the graph; without the diversity where `above` is that.
     total: Tensor,
+    /// `- mu lambda L_div`, if the backbone does not learn by it.
+    above: Option<Tensor>,
     /// [`Figures`] as one tensor, where the network is.
     figures: Tensor,
 }
@@ -51,11 +53,18 @@ pub fn losses(
     let maps = if mu > 0.0 { output.maps.clone() } else { output.maps.detach() };
     let mask = cwa_mask(&network.layout, config.keep, maps.dtype(), rng)?;
     let mc = mc_loss(&maps, labels, &network.layout, &mask, Factors { mu, ..config.mc })?;
-    let total = if mu > 0.0 { (&cross_entropy + &mc.total)? } else { cross_entropy.clone() };
+    let (total, above) = match config.diversity_reach {
+        _ if mu <= 0.0 => (cross_entropy.clone(), None),
+        Reach::Network => ((&cross_entropy + &mc.total)?, None),
+        Reach::ClassLayer => {
+            let diversity = (&mc.diversity * (-mu * config.mc.lambda))?;
+            ((&cross_entropy + (&mc.discriminality * mu)?)?, Some(diversity))
+        }
+    };
     let correct = correct(&output.logits, labels)?.to_dtype(cross_entropy.dtype())?;
     let figures = [&cross_entropy, &mc.discriminality, &mc.diversity, &mc.coverage, &correct];
     let figures = Tensor::stack(&figures.map(Tensor::detach), 0)?;
-    Ok(Losses { pass, total, figures })
+    Ok(Losses { pass, total, above, figures })
 }
 
 /// Mean over the batch of the cross-entropy of `logits` (`B x c`) with targets smoothed by `smoothing`.
@@ -89,7 +98,7 @@ impl Losses {
     /// # Errors
     /// candle's.
     pub fn backward(self, network: &Network) -> candle_core::Result<Gradients> {
-        self.pass.backward(&self.total, network)
+        self.pass.backward(&self.total, self.above.as_ref(), network)
     }
 }
 

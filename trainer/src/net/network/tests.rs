@@ -123,11 +123,39 @@ fn a_pass_has_the_gradients_of_candles_graph() {
         let expected = loss(&on_the_graph).backward().unwrap();
         let pass = network.pass(&pictures(32), Learning::Whole(Norms::Learn), &mut rng).unwrap();
         let loss = loss(&pass.output);
-        let gradients = pass.backward(&loss, &network).unwrap();
+        let gradients = pass.backward(&loss, None, &network).unwrap();
         for (name, weight) in &network.params.weights {
             let [actual, expected] = [gradients.get(&weight.var), expected.get(&weight.var)];
             assert_eq!(flat(actual.unwrap()), flat(expected.unwrap()), "{backbone}: {name}");
         }
+    }
+}
+
+#[test]
+fn what_is_learnt_above_the_backbone_leaves_the_backbone_alone() {
+    let network = build(&config(Backbone::Tiny, ClassLayer::Project { stride: 8 }), 4, 32, 1).unwrap();
+    let gradients = |factor: Option<f64>, is_above: bool| {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let pass = network.pass(&pictures(32), Learning::Whole(Norms::Learn), &mut rng).unwrap();
+        let first = loss(&pass.output);
+        let second =
+            factor.map(|factor| (pass.output.maps.sqr().unwrap().sum_all().unwrap() * factor).unwrap());
+        match (second, is_above) {
+            (Some(second), true) => pass.backward(&first, Some(&second), &network).unwrap(),
+            (Some(second), false) => pass.backward(&(first + second).unwrap(), None, &network).unwrap(),
+            (None, _) => pass.backward(&first, None, &network).unwrap(),
+        }
+    };
+    let [without, with, above] = [(None, false), (Some(0.5), false), (Some(0.5), true)]
+        .map(|(factor, is_above)| gradients(factor, is_above));
+    for (name, weight) in &network.params.weights {
+        let [without, with, above] = [&without, &with, &above].map(|all| flat(all.get(&weight.var).unwrap()));
+        let expected = if name.starts_with("class_aligned.") { &with } else { &without };
+        let scale = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        for (actual, expected) in above.iter().zip(expected) {
+            assert!((actual - expected).abs() <= 1e-5 * scale, "{name}: {actual} {expected}");
+        }
+        assert!(!name.starts_with("class_aligned.") || with != without, "{name}");
     }
 }
 
@@ -140,7 +168,7 @@ fn what_keeps_still_gets_no_gradient_and_does_not_move() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let pass = network.pass(&pictures(32), learning, &mut rng).unwrap();
         let (logits, loss) = (flat(&pass.output.logits), loss(&pass.output));
-        (logits, pass.backward(&loss, &network).unwrap())
+        (logits, pass.backward(&loss, None, &network).unwrap())
     });
     let [(of_all, all), (of_head, head)] = &mut passes;
     assert_eq!(of_all, of_head);

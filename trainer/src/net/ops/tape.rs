@@ -8,6 +8,7 @@
 //! While a thread records, operations of this folder write themselves down instead of joining candle's
 //! graph; their forward and backward passes are the same ones.
 
+use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
@@ -164,25 +165,57 @@ impl Tape {
     /// # Errors
     /// A gradient of another shape or type than the result; those of the operations.
     pub fn backward(self, y: &Tensor, dy: Tensor) -> Result<Gradients> {
+        let (y, dy) = self.as_it_lies(y, dy)?;
+        wanting(self.tracked, || way_back(self.entries.into_iter(), y, dy))
+    }
+
+    /// Gradients of the variables that come after the result `floor` alone, as [`Tape::backward`] gives those of all. The
+    /// activations stay, for another way back.
+    ///
+    /// # Errors
+    /// As [`Tape::backward`]; a `floor` that was not recorded.
+    pub fn backward_to(&self, floor: TensorId, y: &Tensor, dy: Tensor) -> Result<Gradients> {
+        let floor = self.views.get(&floor).copied().unwrap_or(floor);
+        let Some(at) = self.entries.iter().position(|entry| entry.result == floor) else {
+            bail!("the way back ends at a tensor that was not recorded");
+        };
+        let (y, dy) = self.as_it_lies(y, dy)?;
+        let mut gradients = wanting(self.tracked.clone(), || way_back(self.entries[at + 1..].iter(), y, dy))?;
+        gradients.0.remove(&floor);
+        Ok(gradients)
+    }
+
+    /// The result whose view `y` is, or itself, and the gradient in the same order.
+    fn as_it_lies(&self, y: &Tensor, dy: Tensor) -> Result<(TensorId, Tensor)> {
         if dy.dims() != y.dims() || dy.dtype() != y.dtype() {
             let (is, expected) = ((dy.dims(), dy.dtype()), (y.dims(), y.dtype()));
             bail!("the gradient is {is:?}, expected {expected:?} as the recording's result");
         }
-        let before = WANTED.replace(self.tracked);
-        let (y, dy) = match self.views.get(&y.id()) {
+        Ok(match self.views.get(&y.id()) {
             Some(result) => (*result, dy.permute((0, 2, 3, 1))?.contiguous()?),
             None => (y.id(), dy),
-        };
-        let gradients = way_back(self.entries, y, dy);
-        WANTED.set(before);
-        gradients
+        })
     }
 }
 
-fn way_back(entries: Vec<Entry>, y: TensorId, dy: Tensor) -> Result<Gradients> {
+/// What `run` gives while gradients of `tensors` are asked for.
+fn wanting<T>(tensors: HashSet<TensorId>, run: impl FnOnce() -> T) -> T {
+    let before = WANTED.replace(tensors);
+    let result = run();
+    WANTED.set(before);
+    result
+}
+
+/// `E`: an [`Entry`], which is then freed as soon as it is passed, or a reference to one.
+fn way_back<E: Borrow<Entry>>(
+    entries: impl DoubleEndedIterator<Item = E>,
+    y: TensorId,
+    dy: Tensor,
+) -> Result<Gradients> {
     let mut gradients = Gradients::default();
     gradients.add_own(y, dy, false)?;
-    for entry in entries.into_iter().rev() {
+    for entry in entries.rev() {
+        let entry = entry.borrow();
         let Some(dy) = gradients.0.remove(&entry.result) else { continue };
         let arrived = entry.operation.backward(entry.output.as_ref(), &dy)?;
         // A sum hands one tensor to both terms: nobody may add to it in place.
@@ -258,6 +291,14 @@ impl Gradients {
     /// Another shape or type than what was there.
     pub fn add(&mut self, x: &Tensor, dx: Tensor) -> Result<()> {
         self.add_own(x.id(), dx, false)
+    }
+
+    /// Adds each of `others`.
+    ///
+    /// # Errors
+    /// As [`Gradients::add`].
+    pub fn add_all(&mut self, others: Gradients) -> Result<()> {
+        others.0.into_iter().try_for_each(|(x, dx)| self.add_own(x, dx, false))
     }
 
     /// As [`Gradients::add`], in `dx`'s own memory if nobody else has it.
@@ -359,6 +400,28 @@ mod tests {
         }
         assert!(gradients.get(&x).is_none());
         assert_eq!(gradients.0.len(), vars.len(), "gradients of activations are left over");
+    }
+
+    #[test]
+    fn a_way_back_to_a_floor_reaches_what_is_above_it_alone_and_can_be_gone_twice() {
+        let (x, vars, dy) = (random(9, &[2, 2, 8, 6]), vars(), random(10, &[2, 3, 8, 6]));
+        let mut floor = None;
+        let (y, tape) = record(&x, || {
+            let below = conv2d(&x, &vars[0], SAME)?;
+            floor = Some(below.id());
+            conv2d(&below, &vars[1], SAME)
+        })
+        .unwrap();
+        let above = tape.backward_to(floor.unwrap(), &y, dy.clone()).unwrap();
+        assert_eq!(above.0.len(), 1, "gradients of the floor or of what is below it");
+        let of_above = flat(above.get(&vars[1]).unwrap());
+        assert!(tape.backward_to(x.id(), &y, dy.clone()).is_err());
+        let mut whole = tape.backward(&y, dy).unwrap();
+        assert_eq!(of_above, flat(whole.get(&vars[1]).unwrap()));
+        assert!(whole.get(&vars[0]).is_some());
+        whole.add_all(above).unwrap();
+        let twice: Vec<f64> = of_above.iter().map(|value| 2.0 * value).collect();
+        assert_eq!(twice, flat(whole.get(&vars[1]).unwrap()));
     }
 
     #[test]

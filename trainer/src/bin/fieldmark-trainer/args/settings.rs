@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Options of `train` by their names, and where the setting stands in a configuration, as a JSON pointer. An option that
 /// decides several settings comes once for each.
-const OPTIONS: [(&str, &str); 38] = [
+const OPTIONS: [(&str, &str); 40] = [
     ("seed", "/seed"),
     ("seed", "/split/seed"),
     ("precision", "/precision"),
@@ -33,6 +33,8 @@ const OPTIONS: [(&str, &str); 38] = [
     ("dropout", "/network/dropout"),
     ("mu", "/loss/mc/mu"),
     ("lambda", "/loss/mc/lambda"),
+    ("diversity", "/loss/mc/diversity"),
+    ("diversity-reach", "/loss/diversity_reach"),
     ("keep", "/loss/keep"),
     ("mu-warm-up", "/loss/mu_warm_up_epochs"),
     ("label-smoothing", "/loss/label_smoothing"),
@@ -194,6 +196,8 @@ mod tests {
     fn other_value(option: &str) -> &'static str {
         match option {
             "balanced" => "",
+            "diversity" => "labelled-class",
+            "diversity-reach" => "class-layer",
             "group-by" => "_",
             "precision" => "bf16",
             "resize" => "pad",

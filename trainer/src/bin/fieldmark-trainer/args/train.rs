@@ -11,10 +11,10 @@ use fieldmark_trainer::data::batch::{Augment, Crop, Sampling};
 use fieldmark_trainer::data::dataset::{GroupBy, SplitRule};
 use fieldmark_trainer::net::backbone::{Backbone, Convention};
 use fieldmark_trainer::net::device::{Kind, Precision};
-use fieldmark_trainer::net::mc_loss::Keep;
+use fieldmark_trainer::net::mc_loss::{Diversity, Keep};
 use fieldmark_trainer::net::network::{ClassLayer, NetworkConfig, Norms};
 use fieldmark_trainer::net::weights::Misfit;
-use fieldmark_trainer::run::config::{Config, Schedule};
+use fieldmark_trainer::run::config::{Config, Reach, Schedule};
 use fieldmark_trainer::run::config_file::{self, ConfigFileError};
 use fieldmark_trainer::run::recipe::Recipe;
 
@@ -160,6 +160,12 @@ pub struct LossArgs {
     /// Factor of the diversity term inside MC-Loss
     #[arg(long)]
     pub lambda: Option<f64>,
+    /// Whose channels the diversity term counts
+    #[arg(long, value_enum, value_name = "CLASSES")]
+    pub diversity: Option<Diversity>,
+    /// Which layers learn by the diversity term
+    #[arg(long, value_enum, value_name = "LAYERS")]
+    pub diversity_reach: Option<Reach>,
     /// Channels per class that the CWA mask keeps; `half` rounds up
     #[arg(long, value_name = "CHANNELS")]
     pub keep: Option<usize>,
@@ -346,6 +352,8 @@ impl LossArgs {
         let loss = &mut config.loss;
         set(&mut loss.mc.mu, self.mu);
         set(&mut loss.mc.lambda, self.lambda);
+        set(&mut loss.mc.diversity, self.diversity);
+        set(&mut loss.diversity_reach, self.diversity_reach);
         set(&mut loss.keep, self.keep.map(Keep::Count));
         set(&mut loss.mu_warm_up_epochs, self.mu_warm_up);
         set(&mut loss.label_smoothing, self.label_smoothing);
