@@ -38,7 +38,8 @@ pub struct Options {
 /// What is missing, with what brings it; or the step that failed.
 pub fn windows(options: &Options) -> Result<()> {
     found(GCC)?;
-    let wine = options.wine.then(|| found("wine64")).transpose()?;
+    // Debian calls it `wine`, where it is 64 bits alone.
+    let wine = options.wine.then(|| found("wine64").or_else(|_| found("wine"))).transpose()?;
     bring(TARGET)?;
     let programs = build(Some(TARGET))?;
     println!("{}\n{}", programs.trainer.display(), programs.board.display());

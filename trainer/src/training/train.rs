@@ -124,8 +124,8 @@ pub enum TrainError {
 }
 
 /// Trains `network`, built of `config` for the classes of `dataset`, to the end. Where the folder `run` holds an unfinished
-/// run with the same settings, that run is resumed; of a finished one only what it reached is read. With `checkpoint_steps` the state is saved every so many steps, as well
-/// as after each epoch. `stop` is 0, or the signal that asks the run to end after the step in progress.
+/// run with the same settings, that run is resumed; of a finished one only what it reached is read. With `checkpoint_steps`
+/// the state is saved every so many steps, as well as after each epoch. `stop` is 0, or the signal that asks the run to end after the step in progress.
 ///
 /// # Errors
 /// [`TrainError`]; the last checkpoint then still stands whole.
