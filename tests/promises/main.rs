@@ -36,6 +36,7 @@ mod deploy;
 mod directions;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod dist;
+mod eval;
 mod export;
 mod lint;
 mod make;

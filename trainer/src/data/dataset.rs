@@ -184,6 +184,43 @@ pub fn read_leniently(path: &Path, rule: &SplitRule) -> Result<(Dataset, Vec<Emp
     Ok((in_splits(path, found, rule).without(&places), empty))
 }
 
+/// Labelled pictures to measure a network on, of its own classes and of others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Labelled {
+    /// Those of the network's classes; [`Sample::class`] is an index into its labels.
+    pub known: Vec<Sample>,
+    /// Those of other classes; [`Sample::class`] is the number of the network's labels plus an index into
+    /// [`Labelled::other_labels`].
+    pub strangers: Vec<Sample>,
+    /// The other classes.
+    pub other_labels: Vec<String>,
+    /// What was found and not used.
+    pub skipped: Vec<Skipped>,
+}
+
+/// All labelled pictures in the folder `path`, or of the list `path`, whatever its splits, for a network with these
+/// `labels`. Classes are matched by name; one is enough.
+///
+/// # Errors
+/// [`DatasetError`]: an unreadable folder, names that collide, tables that do not parse.
+pub fn labelled(path: &Path, labels: &[String]) -> Result<Labelled, DatasetError> {
+    let (found, _) = checked(path, &SplitRule::default())?;
+    let is_known = |label: &&String| labels.contains(label);
+    let other_labels: Vec<String> = found.labels.iter().filter(|label| !is_known(label)).cloned().collect();
+    let place = |label: &String| {
+        let other = || other_labels.iter().position(|other| other == label).map(|at| labels.len() + at);
+        labels.iter().position(|known| known == label).or_else(other)
+    };
+    let places: Vec<Option<usize>> = found.labels.iter().map(place).collect();
+    let held_out = [found.validation, found.test].into_iter().flatten().flatten();
+    let samples = found.train.into_iter().chain(held_out).filter_map(|sample| {
+        // Parts are those of another data set.
+        Some(Sample { class: places[sample.class]?, marks: None, ..sample })
+    });
+    let (known, strangers) = samples.partition(|sample| sample.class < labels.len());
+    Ok(Labelled { known, strangers, other_labels, skipped: found.skipped })
+}
+
 /// The pictures that can be read, and the classes without one to learn from.
 fn checked(path: &Path, rule: &SplitRule) -> Result<(Found, Vec<EmptyClass>), DatasetError> {
     rule.check()?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use fieldmark::cues::PartCue;
 use fieldmark::head::{Head, top_k};
-use fieldmark::unknown::energy;
+use fieldmark::unknown::{Score, energy};
 
 pub use counts::wilson;
 
@@ -64,12 +64,35 @@ struct Tally<'a> {
     example: (bool, f32, PathBuf),
 }
 
+/// A run's figures, and the answers that they were made of.
+pub struct Measured {
+    /// The figures.
+    pub evaluation: Evaluation,
+    /// What the network says of each test picture, in their order.
+    pub answers: Vec<Answered>,
+    /// Temperature and threshold.
+    pub fitted: Fitted,
+}
+
 /// Measures a run on its test split; `comparison` is what its `unknown.json` says, from which the score for unknowns
 /// is taken.
 ///
 /// # Errors
 /// [`EvalError`].
 pub fn evaluate(trained: &Trained, comparison: Option<&Comparison>) -> Result<Evaluation, EvalError> {
+    Ok(measure(trained, comparison)?.evaluation)
+}
+
+/// The score for unknowns.
+pub fn score(comparison: Option<&Comparison>) -> Score {
+    comparison.map_or(DEFAULT_SCORE, |comparison| comparison.chosen)
+}
+
+/// As [`evaluate`], with the answers.
+///
+/// # Errors
+/// [`EvalError`].
+pub fn measure(trained: &Trained, comparison: Option<&Comparison>) -> Result<Measured, EvalError> {
     let Trained { network, progress, dataset, .. } = trained;
     if dataset.test.is_empty() {
         return Err(EvalError::NoTest { folder: dataset.root.clone() });
@@ -89,9 +112,8 @@ pub fn evaluate(trained: &Trained, comparison: Option<&Comparison>) -> Result<Ev
         tally.add_batch(network, &head, batch?)?;
     }
     add_moved(&mut tally.places, network, &tally.right, to)?;
-    let score = comparison.map_or(DEFAULT_SCORE, |comparison| comparison.chosen);
-    let fitted = calibration::fit(trained, score)?;
-    Ok(tally.evaluation(trained, fitted, comparison))
+    let fitted = calibration::fit(trained, score(comparison))?;
+    Ok(tally.measured(trained, fitted, comparison))
 }
 
 impl<'a> Tally<'a> {
@@ -121,7 +143,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn evaluation(self, trained: &Trained, fitted: Fitted, comparison: Option<&Comparison>) -> Evaluation {
+    fn measured(self, trained: &Trained, fitted: Fitted, comparison: Option<&Comparison>) -> Measured {
         let Tally { answered, coverage, places, right: _, cues, example } = self;
         let progress = &trained.progress;
         let labels = &progress.labels;
@@ -130,7 +152,7 @@ impl<'a> Tally<'a> {
         let right = right(&matrix);
         let in_top5 = answered.iter().filter(|a| top_k(&a.logits, 5).contains(&a.class)).count();
         let before = reliability(&answered, 1.0);
-        Evaluation {
+        let evaluation = Evaluation {
             schema: SCHEMA,
             weights: trained.weights.clone(),
             epoch: progress.last.map(|last| last.epoch),
@@ -155,7 +177,8 @@ impl<'a> Tally<'a> {
             cues: cues.rates(),
             faithfulness: None,
             example: example.2,
-        }
+        };
+        Measured { evaluation, answers: answered, fitted }
     }
 }
 

@@ -131,6 +131,13 @@ pub struct EvalArgs {
     /// Where the run's pictures are now, if they have moved
     #[arg(long)]
     pub data: Option<PathBuf>,
+    /// Measure on other labelled pictures instead of the test split: a folder with class folders, or a CSV list; the run's
+    /// eval.json stays as it is
+    #[arg(long, value_name = "PICTURES")]
+    pub on: Option<PathBuf>,
+    /// Write a CSV file with a row per picture: label, answer, and the probability of every class
+    #[arg(long, value_name = "FILE")]
+    pub predictions: Option<PathBuf>,
     /// Use the weights of the last epoch instead of the best
     #[arg(long)]
     pub last: bool,

@@ -13,6 +13,7 @@ mod fetch;
 mod lint;
 mod make;
 mod own_files;
+mod predictions;
 mod progress;
 mod remedy;
 mod report;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
             say::result(&args::table());
             Ok(())
         }
-        Command::Eval(args) => eval::run(&args).map(drop),
+        Command::Eval(args) => eval::run(&args),
         Command::Unknown(args) => unknown::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Report(args) => report::run(&args),

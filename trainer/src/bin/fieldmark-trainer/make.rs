@@ -60,7 +60,7 @@ pub fn run(args: &MakeArgs) -> Result<()> {
     }
     train::run(&stage::<TrainArgs>("train", &train_words)?)?;
     stop::at_once()?;
-    let example = eval::run(&stage::<EvalArgs>("eval", &args.measure_words(&data, &run))?)?.example;
+    let example = eval::on_test_split(&stage::<EvalArgs>("eval", &args.measure_words(&data, &run))?)?.example;
     export::run(&stage::<ExportArgs>("export", &args.export_words(&data, &run, &model))?)?;
     let mut report_words = args.measure_words(&data, &run);
     report_words.extend(words_of("model", Some(model.as_os_str())));

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use fieldmark_programs::process::quoted;
-use fieldmark_trainer::data::dataset::{Dataset, SplitRule};
+use fieldmark_trainer::data::dataset::{Dataset, Skipped, SplitRule};
 use fieldmark_trainer::measure::faithfulness;
 use fieldmark_trainer::net::layer::{ShapeError, cost};
 use fieldmark_trainer::net::network::Network;
@@ -17,7 +17,7 @@ use fieldmark_trainer::run::metrics::peak_memory_mib;
 use fieldmark_trainer::run::records::{Evaluation, Rates};
 use fieldmark_trainer::training::train::Outcome;
 
-pub use knowledge::comparison;
+pub use knowledge::{comparison, rejected};
 
 /// Files left out that are listed by name; the rest are in `split.json`.
 const LISTED: usize = 10;
@@ -53,14 +53,19 @@ pub fn dataset(dataset: &Dataset, rule: &SplitRule) {
         dataset.validation.len(),
         dataset.test.len()
     ));
-    for skipped in dataset.skipped.iter().take(LISTED) {
-        aside(&format!("not used: {}: {}", skipped.path.display(), skipped.reason));
-    }
-    if dataset.skipped.len() > LISTED {
-        aside(&format!("not used: {} more, listed in split.json", dataset.skipped.len() - LISTED));
-    }
+    skipped(&dataset.skipped, ", listed in split.json");
     if let Some(fault) = dataset.grouping_fault(rule) {
         aside(&format!("warning: {fault}"));
+    }
+}
+
+/// What is not used, the first by name; `rest` says where the others are listed.
+pub fn skipped(skipped: &[Skipped], rest: &str) {
+    for skipped in skipped.iter().take(LISTED) {
+        aside(&format!("not used: {}: {}", skipped.path.display(), skipped.reason));
+    }
+    if skipped.len() > LISTED {
+        aside(&format!("not used: {} more{rest}", skipped.len() - LISTED));
     }
 }
 
@@ -117,10 +122,10 @@ pub fn outcome(outcome: &Outcome, run: &Path, epochs: usize) {
     ));
 }
 
-/// The test split's figures.
-pub fn evaluation(evaluation: &Evaluation) {
+/// The figures of `what` pictures were measured on.
+pub fn evaluation(evaluation: &Evaluation, what: &str) {
     result(&format!(
-        "{} test pictures: accuracy {:.1} % (95 % confidence interval {:.1} to {:.1} %){}, cross-entropy {:.3}, coverage h/xi {:.2}",
+        "{} {what}: accuracy {:.1} % (95 % confidence interval {:.1} to {:.1} %){}, cross-entropy {:.3}, coverage h/xi {:.2}",
         evaluation.pictures,
         100.0 * evaluation.top1,
         100.0 * evaluation.top1_interval[0],
