@@ -1,6 +1,6 @@
 //! Networks of inverted residuals: MobileNet V2 and EfficientNet-Lite.
 
-use super::{Convention, EPS, conv, imagenet, norm};
+use super::{Convention, EPS, TENSORFLOW_EPS, conv, imagenet, norm};
 use crate::net::layer::{Conv, Layer, Padding};
 
 /// Expansion, width, repeats, stride of the first, as table 2 of the paper has them.
@@ -57,9 +57,10 @@ const EFFICIENTNET_LITE0: [(usize, usize, usize, usize, usize); 7] = [
 ];
 
 /// Widths and repeats of Lite0 times `wider` and `deeper`; the Lite family leaves stem and head as they are, and the
-/// repeats of the first and last stage. `width` replaces the last width.
+/// repeats of the first and last stage. As `TensorFlow` trained them: [`super::conventional`] gives them as others did.
+/// `width` replaces the last width.
 pub(super) fn efficientnet_lite(wider: f64, deeper: f64, width: Option<usize>) -> Vec<Vec<Layer>> {
-    let eps = 1e-3;
+    let eps = TENSORFLOW_EPS;
     let mut stem = vec![Convention::Tensorflow.normalisation()];
     stem.extend(conv_bn_relu6(["conv_stem", "bn1"], conv("", 3, 32, 3, 2, Padding::Same), eps));
     let mut blocks = vec![stem];

@@ -1,5 +1,7 @@
+use candle_core::{Device, Tensor};
+
 use super::*;
-use crate::net::layer::{Shape, cost, parameter_specs, shape};
+use crate::net::layer::{Mode, Params, Shape, cost, forward, parameter_specs, shape};
 
 #[test]
 fn published_classifiers_have_their_published_size_and_cost() {
@@ -144,4 +146,60 @@ fn impossible_cuts_are_refused_with_what_is_possible() {
     let error = trunk(Backbone::Resnet50, Cut::Width(30)).unwrap_err().to_string();
     assert!(error.contains("multiple of 4, not 30"), "{error}");
     assert!("resnet19".parse::<Backbone>().unwrap_err().to_string().contains("resnet18, resnet50"));
+}
+
+/// Every batch normalisation's epsilon.
+fn epsilons(layers: &[Layer]) -> Vec<f64> {
+    let of = |layer: &Layer| match layer {
+        Layer::BatchNorm(norm) => vec![norm.eps],
+        Layer::Residual { body, shortcut } => [epsilons(body), epsilons(shortcut)].concat(),
+        _ => Vec::new(),
+    };
+    layers.iter().flat_map(of).collect()
+}
+
+#[test]
+fn the_epsilon_is_that_of_who_trained_the_weights() {
+    let lites = [Backbone::EfficientnetLite0, Backbone::EfficientnetLite1, Backbone::EfficientnetLite2];
+    // Stem and head, two in the first block, three in each of the others.
+    for (backbone, blocks) in lites.into_iter().zip([16, 21, 21]) {
+        let norms = 2 + 2 + 3 * (blocks - 1);
+        for (convention, eps) in
+            [(Convention::Imagenet, 1e-5), (Convention::Tensorflow, 1e-3), (Convention::TimmTf, 1e-3)]
+        {
+            let layers = conventional(classifier(backbone, 1000), backbone, convention).unwrap();
+            assert_eq!(epsilons(&layers), vec![eps; norms], "{backbone} {convention:?}");
+            assert_eq!(
+                parameter_specs(&layers),
+                parameter_specs(&classifier(backbone, 1000)),
+                "{backbone} {convention:?}"
+            );
+        }
+        assert_eq!(epsilons(&trunk(backbone, Cut::End).unwrap()), vec![1e-3; norms], "{backbone}");
+    }
+    for backbone in [Backbone::Vgg16, Backbone::Resnet18, Backbone::Resnet50, Backbone::MobilenetV2] {
+        let layers =
+            conventional(trunk(backbone, Cut::End).unwrap(), backbone, Convention::Imagenet).unwrap();
+        assert!(epsilons(&layers).iter().all(|eps| *eps == 1e-5), "{backbone}");
+    }
+}
+
+#[test]
+fn a_norm_of_a_small_variance_is_as_by_hand() {
+    // 3 (0.5 - 0.25) / sqrt(0.001 + eps) + 1.
+    let lite0 = Backbone::EfficientnetLite0;
+    for (convention, expected) in [(Convention::Imagenet, 24.599_38), (Convention::TimmTf, 17.770_51)] {
+        let layers = conventional(trunk(lite0, Cut::End).unwrap(), lite0, convention).unwrap();
+        let norm = layers.into_iter().find(|layer| matches!(layer, Layer::BatchNorm(_))).unwrap();
+        let params = Params::init(&parameter_specs(std::slice::from_ref(&norm)), 0, &Device::Cpu).unwrap();
+        for (name, value) in [("weight", 3.0), ("bias", 1.0), ("running_mean", 0.25), ("running_var", 0.001)]
+        {
+            let var = params.get(&format!("bn1.{name}")).unwrap();
+            var.set(&var.ones_like().unwrap().affine(value, 0.0).unwrap()).unwrap();
+        }
+        let x = Tensor::full(0.5_f32, (1, 32, 2, 2), &Device::Cpu).unwrap();
+        let y = forward(&[norm], &params, &x, &mut Mode::Eval).unwrap();
+        let values: Vec<f32> = y.flatten_all().unwrap().to_vec1().unwrap();
+        assert!(values.iter().all(|value| (value - expected).abs() < 1e-4), "{convention:?}: {}", values[0]);
+    }
 }
