@@ -1,11 +1,14 @@
-"""Small files in every form that torch.save writes, for tests/promises/weights.rs. PyTorch 2.15.0, CPU.
+"""Small files in every form that torch.save writes, and what timm calls its tensors, for tests/promises/weights.rs.
+PyTorch 2.15.0, CPU; timm 1.0.31.
 
 Names and shapes are EfficientNet-Lite0's; values[i] of the t-th tensor is ((7 i + 13 t) % 101 - 50) / 64, which f16 and bf16
 hold exactly.
 """
 
+import json
 import pathlib
 
+import timm
 import torch
 
 FOLDER = pathlib.Path(__file__).parent / "weights"
@@ -38,8 +41,22 @@ def save(name, saved, legacy=False):
     torch.save(saved, FOLDER / name, _use_new_zipfile_serialization=not legacy)
 
 
+TIMM = ["resnet18", "resnet50", "vgg16", "vgg16_bn", "mobilenetv2_100", "efficientnet_lite0", "tf_efficientnet_lite0"]
+
+
+def names():
+    """Names and shapes of timm's networks, a line each."""
+    lines = []
+    for name in TIMM:
+        tensors = timm.create_model(name, pretrained=False).state_dict()
+        shapes = {n: list(t.shape) for n, t in tensors.items() if not n.endswith("num_batches_tracked")}
+        lines.append(f"  {json.dumps(name)}: {json.dumps(shapes, separators=(',', ':'))}")
+    (FOLDER / "timm.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
 def main():
     FOLDER.mkdir(exist_ok=True)
+    names()
     plain = tensors()
     last = {n: t.to(memory_format=torch.channels_last) if t.dim() == 4 else t for n, t in plain.items()}
     half = {n: t.half() if t.is_floating_point() else t for n, t in plain.items()}
@@ -54,6 +71,13 @@ def main():
     save("channels_last.pth", last)
     save("parameters.pth", parameters)
     save("state_dict.pth", {"epoch": 3, "state_dict": {f"module.{n}": t for n, t in plain.items()}, "optimizer": {}})
+    # A name of 21 characters, which stands in the file: its directory's entries are as long as what follows the directory.
+    save("mobilenet_v2-7ebf99e0.pth", plain)
+    beside = {"epoch": torch.tensor(3), "best": torch.tensor(0.5), "scale": torch.ones(2, 2)}
+    save("beside.pth", {**beside, "state_dict": {f"_orig_mod.module.{n}": t for n, t in plain.items()}})
+    of_lightning = {f"model.backbone.{n}": t for n, t in plain.items()}
+    moments = {0: {"step": torch.tensor(9.0), "exp_avg": torch.zeros(32, 3, 3, 3)}}
+    save("lightning.pth", {"epoch": 3, "state_dict": of_lightning, "optimizer_states": [{"state": moments}]})
     save("model.pth", {"model": {"state_dict": half}, "args": "none"})
     save("legacy.pth", {LUKEMELAS.get(n, n): t for n, t in last.items()}, legacy=True)
     save("legacy_shared.pth", {"state_dict": shared}, legacy=True)

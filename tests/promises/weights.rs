@@ -1,6 +1,6 @@
 //! Pretrained weights come out of every form of file as they went in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,19 @@ fn network(backbone: Backbone, convention: Option<Convention>, stride: usize) ->
     build(&config, 4, 64, 0).unwrap()
 }
 
+/// With all of the backbone.
+fn build_whole(backbone: Backbone, convention: impl Into<Option<Convention>>) -> Network {
+    let config = NetworkConfig {
+        backbone,
+        convention: convention.into(),
+        class_layer: ClassLayer::Allot,
+        xi: 3,
+        head: HeadKind::GroupMean,
+        dropout: 0.0,
+    };
+    build(&config, 4, 64, 0).unwrap()
+}
+
 fn flat(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
@@ -67,6 +80,9 @@ fn every_form_of_file_gives_the_same_tensors() {
         "parameters.pth",
         "state_dict.pth",
         "model.pth",
+        "mobilenet_v2-7ebf99e0.pth",
+        "beside.pth",
+        "lightning.pth",
         "legacy_shared.pth",
         "legacy_half.pth",
     ] {
@@ -117,6 +133,79 @@ fn a_run_that_is_repeated_starts_from_the_same_file() {
     assert!(error.to_string().contains(&start.sha256), "{error}");
     let error = given(Some(&start), Some(&other)).err().unwrap();
     assert!(matches!(error, WeightsError::OtherFile { .. }), "{error}");
+}
+
+/// What timm calls the tensors of a network, with their shapes.
+fn of_timm(network: &str) -> Vec<(String, Vec<usize>)> {
+    let text = fs::read_to_string(fixture("timm.json")).unwrap();
+    let all: BTreeMap<String, BTreeMap<String, Vec<usize>>> = serde_json::from_str(&text).unwrap();
+    all[network].clone().into_iter().collect()
+}
+
+/// A file of these tensors, all zeros; large ones of classifiers with one value, as nothing reads them.
+fn saved(path: &Path, tensors: &[(String, Vec<usize>)]) {
+    let zeros = |shape: &[usize]| {
+        let shape = if shape.iter().product::<usize>() > 3_000_000 { &[1] } else { shape };
+        Tensor::zeros(shape, candle_core::DType::F32, &candle_core::Device::Cpu).unwrap()
+    };
+    let tensors = tensors.iter().map(|(name, shape)| (name, zeros(shape)));
+    fs::write(path, safetensors::serialize(tensors, None).unwrap()).unwrap();
+}
+
+#[test]
+fn timms_networks_find_all_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    for (name, backbone, convention, unused) in [
+        ("resnet18", Backbone::Resnet18, None, 2),
+        ("resnet50", Backbone::Resnet50, None, 2),
+        ("vgg16", Backbone::Vgg16Plain, Some(Convention::Imagenet), 6),
+        ("vgg16_bn", Backbone::Vgg16, None, 6),
+        ("mobilenetv2_100", Backbone::MobilenetV2, None, 2),
+        ("efficientnet_lite0", LITE0, Some(Convention::Imagenet), 2),
+        ("tf_efficientnet_lite0", LITE0, Some(Convention::TimmTf), 2),
+    ] {
+        let tensors = of_timm(name);
+        for prefix in ["", "model.", "module._orig_mod."] {
+            let named: Vec<_> =
+                tensors.iter().map(|(n, shape)| (format!("{prefix}{n}"), shape.clone())).collect();
+            saved(&path, &named);
+            let pretrained = read(&path, backbone, convention).unwrap();
+            let network = build_whole(backbone, pretrained.origin.convention);
+            let loaded = pretrained.load(&network.params, &allow(&[])).unwrap();
+            assert_eq!((loaded.loaded, loaded.unused), (tensors.len() - unused, unused), "{prefix}{name}");
+            assert_eq!(pretrained.foreign(), Vec::<&str>::new(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_whole_file_of_another_backbone_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    saved(&path, &of_timm("resnet50"));
+    let error = read(&path, Backbone::Resnet18, None).err().unwrap();
+    assert!(matches!(error, WeightsError::OtherBackbone { actual: Backbone::Resnet50, .. }), "{error}");
+    saved(&path, &of_timm("mobilenetv2_100"));
+    let error = read(&path, LITE0, Some(Convention::Imagenet)).err().unwrap();
+    assert!(matches!(error, WeightsError::OtherBackbone { actual: Backbone::MobilenetV2, .. }), "{error}");
+}
+
+#[test]
+fn a_copy_of_the_weights_beside_them_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let mut tensors = of_timm("resnet18");
+    for (name, _) in &mut tensors {
+        name.insert_str(0, "model.");
+    }
+    tensors.push(("conv1.weight".into(), vec![64, 3, 7, 7]));
+    tensors.push(("ema.conv1.weight".into(), vec![64, 3, 7, 7]));
+    saved(&path, &tensors);
+    let pretrained = read(&path, Backbone::Resnet18, None).unwrap();
+    let network = build_whole(Backbone::Resnet18, None);
+    let error = pretrained.load(&network.params, &allow(&[])).unwrap_err().to_string();
+    assert!(error.contains("no layer has conv1.weight (twice), ema.conv1.weight;"), "{error}");
 }
 
 #[test]

@@ -145,8 +145,8 @@ pub enum WeightsError {
     },
     /// Nothing in it is called as a parameter of the backbone.
     #[error(
-        "none of the {tensors} tensors in {} belongs to {backbone} (the first is {first:?}); choose the \
-         backbone that they are of",
+        "none of the {tensors} tensors in {} belongs to {backbone} (the first is {first:?}), and together they are no whole \
+         network that the trainer has; choose the backbone that they are of, or another file",
         path.display()
     )]
     Foreign {
@@ -181,7 +181,7 @@ pub enum WeightsError {
     },
     /// Tensors without a partner.
     #[error(
-        "{}: {} {}; allow {} tensors to train without them", path.display(), .kind.title(), list(names), .kind.name()
+        "{}: {} {}; if that is meant, allow {} tensors to train without them", path.display(), .kind.title(), list(names), .kind.name()
     )]
     Misfit {
         /// The file.
@@ -246,27 +246,18 @@ pub fn read(
 ) -> Result<Pretrained, WeightsError> {
     let bytes = fs::read(path).map_err(in_file("read", path))?;
     let format = |reason: String| WeightsError::Format { path: path.to_owned(), reason };
-    let (found, said) = tensors(&bytes).map_err(format)?;
-    if let Some(said) = &said
-        && said.backbone != backbone
-    {
-        return Err(WeightsError::OtherBackbone {
-            path: path.to_owned(),
-            expected: backbone,
-            actual: said.backbone,
-        });
+    let (mut found, said) = tensors(&bytes).map_err(format)?;
+    found.retain(|name, _| !names::is_no_parameter(name));
+    let actual = said.as_ref().map(|said| said.backbone).or_else(|| whole(&found));
+    if let Some(actual) = actual.filter(|actual| *actual != backbone) {
+        return Err(WeightsError::OtherBackbone { path: path.to_owned(), expected: backbone, actual });
     }
     let convention =
         convention.or(said.as_ref().map(|said| said.convention)).or_else(|| told(&found, backbone));
     let convention = convention.ok_or_else(|| WeightsError::Convention { path: path.to_owned() })?;
     let (source, licence) = said.map(|said| (said.source, said.licence)).unwrap_or_default();
     let origin = Origin { backbone, convention, source, licence };
-    let mut tensors = BTreeMap::new();
-    for (name, tensor) in found {
-        if !names::is_no_parameter(&name) {
-            tensors.insert(names::canonical(&name, backbone), tensor);
-        }
-    }
+    let tensors = named(found, backbone);
     let known: BTreeSet<String> = names::published(backbone).into_iter().map(|spec| spec.name).collect();
     if !tensors.keys().any(|name| known.contains(name)) {
         let first = tensors.keys().next().cloned().unwrap_or_default();
@@ -274,6 +265,27 @@ pub fn read(
         return Err(WeightsError::Foreign { path, backbone, tensors: tensors.len(), first });
     }
     Ok(Pretrained { sha256: hexadecimal(&Sha256::digest(&bytes)), origin, tensors, path: path.to_owned() })
+}
+
+/// The backbone that the tensors are, where all of one is there.
+fn whole(tensors: &BTreeMap<String, Tensor>) -> Option<Backbone> {
+    let shapes: Vec<(&str, &[usize])> =
+        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dims())).collect();
+    names::whole(&shapes)
+}
+
+/// The tensors under our names. Of two that have one name here, that with a prefix is the backbone's; the other finds no
+/// partner, and is told of.
+fn named(tensors: BTreeMap<String, Tensor>, backbone: Backbone) -> BTreeMap<String, Tensor> {
+    let ours = names::canonical(&tensors.keys().map(String::as_str).collect::<Vec<_>>(), backbone);
+    let all = ours.into_iter().zip(tensors);
+    let (renamed, same): (Vec<_>, Vec<_>) = all.partition(|(ours, (theirs, _))| ours != theirs);
+    let mut named = BTreeMap::new();
+    for (ours, (theirs, tensor)) in renamed.into_iter().chain(same) {
+        let name = if named.contains_key(&ours) { format!("{theirs} (twice)") } else { ours };
+        named.insert(name, tensor);
+    }
+    named
 }
 
 /// Reads the weights that a run starts from. `start` is what an earlier run of the same settings remembers of its file,

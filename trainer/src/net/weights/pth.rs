@@ -9,12 +9,23 @@ use candle_core::pickle::{Object, Stack};
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
 use zip::ZipArchive;
+use zip::read::{ArchiveOffset, Config};
 
 /// The older form begins with this pickle of a number that stands for nothing else.
 const LEGACY_MAGIC: [u8; 15] = *b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.";
 
 /// Where trainers put the weights beside optimiser states and the like, most likely first.
-const NESTED: [&str; 5] = ["state_dict", "model_state_dict", "model", "net", "module"];
+const NESTED: [&str; 9] = [
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "module",
+    "backbone",
+    "weights",
+];
 
 /// How deep `NESTED` names are followed, one inside the other.
 const DEPTH: usize = 3;
@@ -47,7 +58,10 @@ type Storages = BTreeMap<String, Vec<u8>>;
 
 fn zipped(bytes: &[u8]) -> Result<(Object, Storages), String> {
     let said = |error: zip::result::ZipError| format!("not a whole zip file: {error}");
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(said)?;
+    // Left to find where the archive begins, the reader takes the second entry for the first where entries are as long as
+    // what lies between the directory and its end: with stems of 21 characters.
+    let begins = Config { archive_offset: ArchiveOffset::Known(0) };
+    let mut archive = ZipArchive::with_config(begins, Cursor::new(bytes)).map_err(said)?;
     let (mut saved, mut storages) = (None, Storages::new());
     for index in 0..archive.len() {
         let mut file = archive.by_index(index).map_err(said)?;
@@ -132,7 +146,8 @@ fn note_widths(object: &Object, widths: &mut BTreeMap<String, u64>) {
     }
 }
 
-/// The tensors of the first dictionary that has any: this one, or one inside it under a usual name.
+/// The tensors of the dictionary that has most: this one, or one inside it under a usual name. Beside the weights there
+/// may be others, as a counter of epochs is.
 fn state(saved: Object, depth: usize) -> Result<Vec<(String, View)>, String> {
     let entries = match saved {
         Object::Dict(entries) => entries,
@@ -141,18 +156,30 @@ fn state(saved: Object, depth: usize) -> Result<Vec<(String, View)>, String> {
         }
         _ => return Err("it holds no dictionary of tensors".into()),
     };
-    let views: Vec<(String, View)> = entries.iter().filter_map(named_view).collect();
-    if !views.is_empty() {
-        return Ok(views);
-    }
+    let own: Vec<(String, View)> = entries.iter().filter_map(named_view).collect();
     let keys: Vec<String> = entries.iter().filter_map(|(key, _)| key.clone().unicode().ok()).collect();
-    let is = |key: &Object, name: &str| *key == Object::Unicode(name.to_owned());
-    let mut entries = entries;
-    let found = NESTED.iter().find_map(|name| entries.iter().position(|(key, _)| is(key, name)));
-    match found {
-        Some(at) if depth > 0 => state(entries.swap_remove(at).1, depth - 1),
-        _ => Err(format!("it has no tensor, and none of {} in {keys:?}", NESTED.join(", "))),
+    let mut nested: Vec<(usize, Object)> = entries.into_iter().filter_map(usual).collect();
+    nested.sort_by_key(|(rank, _)| *rank);
+    let (mut most, mut reason) = (Vec::new(), None);
+    for (_, inner) in nested.into_iter().filter(|_| depth > 0) {
+        match state(inner, depth - 1) {
+            Ok(found) if found.len() > most.len() => most = found,
+            Ok(_) => {}
+            Err(error) => reason = reason.or(Some(error)),
+        }
     }
+    if own.len() > most.len() {
+        most = own;
+    }
+    let nothing = || format!("it has no tensor, and none of {} in {keys:?}", NESTED.join(", "));
+    if most.is_empty() { Err(reason.unwrap_or_else(nothing)) } else { Ok(most) }
+}
+
+/// What may hold the weights, with its place in [`NESTED`].
+fn usual((key, value): (Object, Object)) -> Option<(usize, Object)> {
+    let may_hold = matches!(value, Object::Dict(_) | Object::Build { .. } | Object::Reduce { .. });
+    let key = key.unicode().ok().filter(|_| may_hold)?;
+    Some((NESTED.iter().position(|name| *name == key)?, value))
 }
 
 fn named_view((key, value): &(Object, Object)) -> Option<(String, View)> {

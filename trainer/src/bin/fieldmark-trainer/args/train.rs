@@ -124,7 +124,7 @@ pub struct NetworkArgs {
     /// Pretrained weights of the backbone to start from: safetensors, ONNX, or what torch.save writes
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Normalisation and padding that the pretrained weights expect, if their file does not say
+    /// Normalisation, padding and epsilon that the pretrained weights expect, if their file does not say
     #[arg(long, value_enum)]
     pub convention: Option<Convention>,
     /// Load pretrained weights although some tensors do not match
@@ -322,9 +322,9 @@ impl DataArgs {
 
 impl NetworkArgs {
     /// Whether all of the backbone's batch normalisations come from pretrained weights. Random ones have no statistics
-    /// worth keeping.
+    /// worth keeping. What a file has besides changes nothing of that.
     fn has_whole_start(&self) -> bool {
-        self.weights.is_some() && self.allow.is_empty()
+        self.weights.is_some() && self.allow.iter().all(|kind| *kind == Misfit::Unexpected)
     }
 
     fn apply(&self, config: &mut Config) {
@@ -422,6 +422,9 @@ mod tests {
             ("--recipe photos", Some(Norms::Learn)),
             ("--weights w", Some(Norms::Keep)),
             ("--weights w --allow missing", Some(Norms::Learn)),
+            ("--weights w --allow misshapen", Some(Norms::Learn)),
+            ("--weights w --allow unexpected", Some(Norms::Keep)),
+            ("--weights w --allow unexpected --allow missing", Some(Norms::Learn)),
             ("--weights w --norms learn", Some(Norms::Learn)),
             ("--weights w --allow missing --norms keep", Some(Norms::Keep)),
             ("--weights w --recipe scratch", Some(Norms::Learn)),

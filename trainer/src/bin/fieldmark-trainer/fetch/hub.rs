@@ -54,14 +54,18 @@ pub fn get(repository: &str) -> Result<Found> {
     found(&api.model(repository.to_owned()), repository)
 }
 
-/// timm's architectures, and what the trainer calls them. Its `mobilenetv2_100` has other tensors than ours, its
-/// `efficientnet_lite0` another epsilon.
+/// timm's architectures, and what the trainer calls them. `efficientnet_lite0` and `tf_efficientnet_lite0` differ in
+/// normalisation, padding and epsilon: in their convention.
 #[cfg(feature = "hub")]
-const NETWORKS: [(&str, Backbone); 7] = [
+const NETWORKS: [(&str, Backbone); 11] = [
     ("resnet18", Backbone::Resnet18),
     ("resnet50", Backbone::Resnet50),
     ("vgg16", Backbone::Vgg16Plain),
     ("vgg16_bn", Backbone::Vgg16),
+    ("mobilenetv2_100", Backbone::MobilenetV2),
+    ("efficientnet_lite0", Backbone::EfficientnetLite0),
+    ("efficientnet_lite1", Backbone::EfficientnetLite1),
+    ("efficientnet_lite2", Backbone::EfficientnetLite2),
     ("tf_efficientnet_lite0", Backbone::EfficientnetLite0),
     ("tf_efficientnet_lite1", Backbone::EfficientnetLite1),
     ("tf_efficientnet_lite2", Backbone::EfficientnetLite2),
@@ -205,5 +209,9 @@ mod tests {
         assert!(described("{").unwrap_err().contains("not JSON"));
         let tf = config("tf_efficientnet_lite0", [0.5; 3], [0.5; 3]);
         assert_eq!(described(&tf), Ok((Backbone::EfficientnetLite0, Convention::TimmTf)));
+        let own = config("efficientnet_lite0", mean, std);
+        assert_eq!(described(&own), Ok((Backbone::EfficientnetLite0, Convention::Imagenet)));
+        let mobilenet = config("mobilenetv2_100", mean, std);
+        assert_eq!(described(&mobilenet), Ok((Backbone::MobilenetV2, Convention::Imagenet)));
     }
 }
