@@ -112,7 +112,8 @@ pub struct SelfTestReport {
 pub struct SelfTestCase {
     /// The picture's seed.
     pub seed: u64,
-    /// The largest excess of a logit's difference from the trainer's, in tolerances: passed up to 1.
+    /// The largest difference of a logit from the trainer's, in tolerances: passed up to 1. A tolerance is 1e-5 of
+    /// [`Head::reach`](crate::head::Head::reach) in f32, 2 % of it in f16.
     pub logits: f32,
     /// The same for the logits that the head makes of the maps against the graph's own: what makes
     /// shares add up. `None` for the linear head, which is not in the description in full.
@@ -345,22 +346,22 @@ impl Engine {
         let Description { layout, head, input, .. } = &self.description;
         let output = self.run(&pattern(test.seed, input.side))?;
         let relative = if self.graph.arithmetic.is_single() { 1e-5 } else { 2e-2 };
+        let tolerance = relative * head.reach(output.maps.view(), layout, &test.logits);
         let shares = match head.kind {
             HeadKind::Linear => None,
             HeadKind::GroupMax | HeadKind::GroupMean => head.logits(output.maps.view(), layout),
         };
         Ok(SelfTestCase {
             seed: test.seed,
-            logits: worst_excess(&output.logits, &test.logits, relative),
-            shares: shares.map(|logits| worst_excess(&logits, &output.logits, relative)),
+            logits: worst_excess(&output.logits, &test.logits, tolerance),
+            shares: shares.map(|logits| worst_excess(&logits, &output.logits, tolerance)),
         })
     }
 }
 
-/// The largest difference in tolerances, which are `relative` to the expected value above 10 and
-/// `relative` to 10 below: 1e-4 for f32.
-fn worst_excess(actual: &[f32], expected: &[f32], relative: f32) -> f32 {
-    let excess = |(a, e): (&f32, &f32)| (a - e).abs() / (relative * e.abs().max(10.0));
+/// The largest difference in tolerances.
+fn worst_excess(actual: &[f32], expected: &[f32], tolerance: f32) -> f32 {
+    let excess = |(a, e): (&f32, &f32)| (a - e).abs() / tolerance;
     // What is not a number is worst of all, and stays.
     let worse = |worst: f32, next: f32| if worst.is_nan() || next <= worst { worst } else { next };
     actual.iter().zip(expected).map(excess).fold(0.0, worse)

@@ -49,7 +49,7 @@ impl Head {
     ///
     /// For the group heads their sum plus the bias is the logit to the rounding of 32-bit floats: the difference is at
     /// most `(xi + 2) * f32::EPSILON` times the sum of the terms' magnitudes, the bias included. (A graph sums the cells of
-    /// a map in another way; a model's self-test holds its logits to `1e-4`, or `1e-5` of those above 10.)
+    /// a map in another way; a model's self-test holds its logits to `1e-5` of [`Head::reach`].)
     /// For `Linear` they are the terms of the class's own channels only; the other classes' channels add to
     /// the logit, too, so shares do **not** add up to it.
     ///
@@ -65,6 +65,21 @@ impl Head {
         };
         let weights = &self.weight[layout.group(class)];
         means.iter().zip(weights).map(|(m, w)| m * w).collect()
+    }
+
+    /// What rounding errs in proportion to: the largest of `logits`, or of the sums that a class's terms would give if none
+    /// took from another (magnitudes of its shares and its bias), but at least 10. `logits` are those that the maps give.
+    ///
+    /// # Panics
+    /// As [`Head::logits`].
+    pub fn reach(&self, maps: ArrayView3<'_, f32>, layout: &Layout, logits: &[f32]) -> f32 {
+        assert_eq!(self.bias.len(), layout.classes(), "biases and layout");
+        let terms = |class: usize| {
+            let shares = self.shares(maps, layout, class);
+            self.bias[class].abs() + shares.iter().map(|share| share.abs()).sum::<f32>()
+        };
+        let largest = logits.iter().map(|logit| logit.abs()).fold(10.0, f32::max);
+        (0..layout.classes()).map(terms).fold(largest, f32::max)
     }
 
     /// The `c` logits, or `None` for the linear head, whose weights across classes are not stored.
@@ -252,6 +267,21 @@ mod tests {
         let head = Head { kind: HeadKind::GroupMean, weight: vec![1.0, -0.5, 3.0], bias: vec![1.0, -1.0] };
         assert_eq!(head.shares(maps.view(), &layout, 0), [2.0, -2.0]);
         assert_eq!(head.logits(maps.view(), &layout), Some(vec![1.0, 14.0]));
+    }
+
+    #[test]
+    fn the_reach_is_what_the_terms_add_up_to_without_their_signs() {
+        let layout = Layout::from_sizes(&[2, 1]).unwrap();
+        let maps = array![[[100.0, 300.0]], [[0.0, 800.0]], [[5.0, 5.0]]];
+        let mut head =
+            Head { kind: HeadKind::GroupMean, weight: vec![1.0, -0.5, 3.0], bias: vec![-1.0, -1.0] };
+        let logits = head.logits(maps.view(), &layout).unwrap();
+        assert_eq!(logits, [-1.0, 14.0]);
+        assert!(close(head.reach(maps.view(), &layout, &logits), 401.0));
+        head.kind = HeadKind::Linear;
+        assert!(close(head.reach(maps.view(), &layout, &[-500.0, 2.0]), 500.0));
+        let small = maps.mapv(|value| value / 1000.0);
+        assert!(close(head.reach(small.view(), &layout, &[1.0, 2.0]), 10.0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use candle_core::{Tensor, Var};
 use fieldmark::engine::{Engine, Options};
+use fieldmark::frame::pattern;
 use fieldmark::head::HeadKind;
 use fieldmark_trainer::data::dataset::{self, Dataset, SplitRule};
 use fieldmark_trainer::measure::unknown::DEFAULT_SCORE;
@@ -104,6 +105,33 @@ fn every_class_layer_and_head_exports_and_agrees() {
                 assert_eq!(engine.description().head.kind, head);
             }
         }
+    }
+}
+
+/// As after a short training, the scales of many layers multiply to maps of several hundred. Beside such values the small
+/// ones differ by more than the same values would alone.
+#[test]
+fn networks_with_large_maps_export_and_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset::read(&birds(folder.path()), &SplitRule::default()).unwrap();
+    let path = folder.path().join("model.onnx");
+    for head in [HeadKind::GroupMax, HeadKind::GroupMean, HeadKind::Linear] {
+        let network = NetworkConfig {
+            backbone: Backbone::Resnet50,
+            class_layer: ClassLayer::Native,
+            xi: 4,
+            head,
+            ..NETWORK
+        };
+        let trained = trained(&dataset, &network, 64);
+        let exported = export(&trained, &path, WeightType::F32, 12, DEFAULT_SCORE, None)
+            .unwrap_or_else(|error| panic!("{head:?}: {error}"));
+        assert!(exported.parity.worst < 1e-4, "{head:?}: {}", exported.parity.worst);
+        let engine = Engine::load(&path, Options::default()).unwrap();
+        let largest = engine.run(&pattern(1, 64)).unwrap().maps.iter().copied().fold(0.0, f32::max);
+        assert!((300.0..1e5).contains(&largest), "{head:?}: {largest}");
+        let report = engine.self_test().unwrap();
+        assert!(report.passed(), "{head:?}: {report:?}");
     }
 }
 

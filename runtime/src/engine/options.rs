@@ -13,8 +13,9 @@ pub enum Precision {
     Auto,
     /// 32-bit floats.
     F32,
-    /// Weights as 16-bit floats: half of the memory, about 3 digits.
+    /// Weights as 16-bit floats: half of the memory, logits to 2 or 3 digits.
     ///
+    /// What rounding does to a logit depends on the network: the book's page on the engine's speed has what was measured.
     /// A weight is widened when it is used. Where the processor has 16-bit products (ARM's `FEAT_FP16`), it is
     /// multiplied as it is, and sums have 32 bits. [`Kernels::Tract`] computes everything in 16 bits, and is refused
     /// where the processor cannot.

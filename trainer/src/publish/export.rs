@@ -97,6 +97,8 @@ pub enum ExportError {
 pub struct Exported {
     /// Size of the file.
     pub bytes: usize,
+    /// How it stores them.
+    pub weights: WeightType,
     /// How well engine and trainer agree.
     pub parity: Parity,
 }
@@ -126,7 +128,7 @@ pub fn export(
         fs::create_dir_all(folder).map_err(in_file(path))?;
     }
     write_whole(path, &bytes).map_err(in_file(path))?;
-    Ok(Exported { bytes: bytes.len(), parity })
+    Ok(Exported { bytes: bytes.len(), weights, parity })
 }
 
 fn in_file(path: &Path) -> impl FnOnce(io::Error) -> ExportError {

@@ -12,7 +12,7 @@ use fieldmark_trainer::measure::faithfulness;
 use fieldmark_trainer::net::layer::{ShapeError, cost};
 use fieldmark_trainer::net::network::Network;
 use fieldmark_trainer::net::weights::{Loaded, Origin, Pretrained};
-use fieldmark_trainer::publish::export::Exported;
+use fieldmark_trainer::publish::export::{Exported, WeightType};
 use fieldmark_trainer::run::metrics::peak_memory_mib;
 use fieldmark_trainer::run::records::{Evaluation, Rates};
 use fieldmark_trainer::training::train::Outcome;
@@ -177,8 +177,13 @@ pub fn exported(exported: &Exported, path: &Path) {
         parity.pictures,
         parity.worst
     ));
-    if parity.changed > 0 {
-        result(&format!("storing the weights in 16 bits changes the answer on {} of them", parity.changed));
+    if exported.weights == WeightType::F16 {
+        result(&format!(
+            "storing the weights in 16 bits moves logits by up to {:.2} % of the picture's largest, and changes the answer on {} \
+             of them",
+            100.0 * parity.moved,
+            parity.changed
+        ));
     }
 }
 
