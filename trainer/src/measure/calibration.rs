@@ -20,7 +20,14 @@ pub const BINS: usize = 15;
 pub const KEPT: f64 = 0.95;
 
 /// Temperatures that are searched, from all too sure to knowing nothing.
-const TEMPERATURES: [f64; 2] = [1e-3, 1e3];
+const TEMPERATURES: [f64; 2] = [1e-3, 1e6];
+
+/// Scale of the Cauchy distribution that `ln T` is taken from before any answer is seen: half of all networks have a
+/// temperature between 0.74 and 1.35, and a twentieth one below 0.02 or above 45.
+const PRIOR: f64 = 0.3;
+
+/// How far apart the temperatures are, in `ln T`, of which the best is then searched around. The prior's shape is as wide.
+const STEP: f64 = 0.25;
 
 /// What was fitted on the validation split.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,12 +68,18 @@ fn rejection(known: &[f32], score: Score) -> Option<Rejection> {
     Some(Rejection { score, threshold, kept: Some(share_reaching(known, threshold) as f32) })
 }
 
-/// To four decimals, and less: the board's arithmetic may round the picture's own score down.
+/// To four digits after the point, of probabilities and agreements to four digits that are not zero, and less: the board's
+/// arithmetic may round the picture's own score down.
 fn just_below(value: f32, score: Score) -> f32 {
-    let below = ((f64::from(value) * 1e4 - 0.5).floor() / 1e4) as f32;
+    let value = f64::from(value);
+    let below = |digit: f64| (value / digit - 0.5).floor() * digit;
     match score {
-        Score::Energy => below,
-        Score::Probability | Score::Agreement => below.max(0.0),
+        Score::Energy => below(1e-4) as f32,
+        // Of a thousand classes, a network that knows nothing gives each a thousandth.
+        Score::Probability | Score::Agreement if value > 0.0 => {
+            below(10.0_f64.powf(value.min(0.9).log10().floor() - 3.0)).max(0.0) as f32
+        }
+        Score::Probability | Score::Agreement => 0.0,
     }
 }
 
@@ -76,28 +89,32 @@ pub fn share_reaching(scores: &[f32], threshold: f32) -> f64 {
     if scores.is_empty() { 1.0 } else { kept as f64 / scores.len() as f64 }
 }
 
-/// The temperature at which the answers' cross-entropy is least, and 1 without any answer.
+/// The likeliest temperature after these answers, and 1 without any: where the sum of their cross-entropies, less the
+/// logarithm of the prior's density of `ln T`, is least.
 ///
-/// As though one picture in `n + 1` were of all classes in equal parts, each target is mixed with the others so far:
-/// without that, answers that are all right would ask for a temperature of zero and call everything certain.
+/// The prior is what keeps few answers from saying much. Where all are right, the cross-entropy alone is least at a
+/// temperature of zero, which calls everything certain; here it stays close to 1. Its tails are heavy, so that answers that are
+/// far too sure are still believed to be.
 pub fn temperature(answered: &[Answered]) -> f32 {
     if answered.is_empty() {
         return 1.0;
     }
     let [low, high] = TEMPERATURES.map(f64::ln);
-    lowest(low, high, |log_t| believed_cross_entropy(answered, log_t.exp())).exp() as f32
+    let cost = |log_t: f64| cross_entropies(answered, log_t.exp()) + (log_t / PRIOR).powi(2).ln_1p();
+    // Two valleys may be there: the prior's, and the answers'.
+    let steps = ((high - low) / STEP).ceil() as u32;
+    let costs = (0..=steps).map(|step| low + STEP * f64::from(step)).map(|log_t| (cost(log_t), log_t));
+    let (_, near) = costs.min_by(|(a, _), (b, _)| a.total_cmp(b)).unwrap_or((0.0, 0.0));
+    lowest(near - STEP, near + STEP, cost).exp() as f32
 }
 
-/// Mean cross-entropy of the answers at a temperature, with the targets mixed.
-fn believed_cross_entropy(answered: &[Answered], temperature: f64) -> f64 {
-    let even = 1.0 / (answered.len() as f64 + 1.0);
+/// The sum of the answers' cross-entropies at a temperature.
+fn cross_entropies(answered: &[Answered], temperature: f64) -> f64 {
     let of = |Answered { class, logits, .. }: &Answered| {
         let scaled = |logit: f32| f64::from(logit) / temperature;
-        let normaliser = log_sum_exp(logits.iter().map(|&logit| scaled(logit)));
-        let mean = logits.iter().map(|&logit| scaled(logit)).sum::<f64>() / logits.len() as f64;
-        normaliser - (1.0 - even) * scaled(logits[*class]) - even * mean
+        log_sum_exp(logits.iter().map(|&logit| scaled(logit))) - scaled(logits[*class])
     };
-    answered.iter().map(of).sum::<f64>() / answered.len() as f64
+    answered.iter().map(of).sum()
 }
 
 /// `ln sum exp(x_i)`.
@@ -223,29 +240,95 @@ mod tests {
     }
 
     #[test]
-    fn the_temperature_of_two_logits_is_in_closed_form() {
-        // 3 of 4 right at a logit of 2, and one picture of both classes in equal parts: the probability is
-        // (3 + 1/2) / 5 in the sum of the targets, so 2 / T = ln(7 / 3).
+    fn the_temperature_is_where_answers_and_prior_pull_alike() {
+        // 3 of 4 right at a logit of 2. The cross-entropies alone are least at 2 / ln 3 = 1.82.
         let all = [
             answered(0, &[2.0, 0.0]),
             answered(1, &[0.0, 2.0]),
             answered(0, &[2.0, 0.0]),
             answered(1, &[2.0, 0.0]),
         ];
-        let even = 1.0_f64 / 5.0;
-        let target = (1.0 - even) * 0.75 + even / 2.0;
-        let expected = 2.0 / (target / (1.0 - target)).ln();
-        assert!((f64::from(temperature(&all)) - expected).abs() < 1e-5);
+        let fitted = f64::from(temperature(&all));
+        let log = fitted.ln();
+        let of_answers = 2.0 / fitted * (4.0 / (1.0 + (2.0 / fitted).exp()) - 1.0);
+        let of_prior = 2.0 * log / (0.3 * 0.3 + log * log);
+        assert!((of_answers + of_prior).abs() < 1e-5, "{fitted}: {of_answers} {of_prior}");
+        assert!((fitted - 1.043_764).abs() < 1e-5, "{fitted}");
+        // With a thousand times as many, the answers say it almost alone: 2 / ln 3.
+        let many: Vec<Answered> = (0..1000).flat_map(|_| all.clone()).collect();
+        assert!((temperature(&many) - 1.82).abs() < 0.01, "{}", temperature(&many));
     }
 
     #[test]
-    fn answers_that_are_all_right_are_not_called_certain() {
-        let all: Vec<Answered> =
-            (0..98).map(|class| answered(class % 2, &[[8.0, 0.0], [0.0, 8.0]][class % 2])).collect();
-        let probability = softmax(&[8.0, 0.0], temperature(&all))[0];
-        // Of 99 pictures, half a one is counted wrong.
-        assert!((f64::from(probability) - (1.0 - 0.5 / 99.0)).abs() < 1e-4, "{probability}");
+    fn answers_that_are_all_right_are_not_called_certain_nor_doubted() {
+        for count in [1, 10, 98, 1000] {
+            let all: Vec<Answered> =
+                (0..count).map(|class| answered(class % 2, &[[8.0, 0.0], [0.0, 8.0]][class % 2])).collect();
+            let fitted = temperature(&all);
+            assert!((0.85..=1.0).contains(&fitted), "{count}: {fitted}");
+        }
         assert_eq!(temperature(&[]).to_bits(), 1.0_f32.to_bits());
+    }
+
+    /// Answers of a network to pictures of `classes`: `right` is added to the logit of the class that the picture was made of,
+    /// the shown class is drawn by the softmax, and all are then said to be `times` as large.
+    fn drawn(number: u64, count: usize, classes: usize, right: f32, times: f32) -> Vec<Answered> {
+        let mut rng = stream(Stream::Trial { number });
+        let mut one = || {
+            let mut logits: Vec<f32> = (0..classes).map(|_| rng.random_range(-2.0..2.0)).collect();
+            logits[rng.random_range(0..classes)] += right;
+            let mut left = rng.random::<f32>();
+            let class = softmax(&logits, 1.0).iter().position(|p| {
+                left -= p;
+                left < 0.0
+            });
+            logits.iter_mut().for_each(|logit| *logit *= times);
+            answered(class.unwrap_or(classes - 1), &logits)
+        };
+        (0..count).map(|_| one()).collect()
+    }
+
+    /// Of logits that say nothing.
+    fn at_chance(number: u64, count: usize, classes: usize, spread: f32) -> Vec<Answered> {
+        let mut answers = drawn(number, count, classes, 0.0, spread / 2.0);
+        let mut rng = stream(Stream::Trial { number: number + 1 });
+        answers.iter_mut().for_each(|answer| answer.class = rng.random_range(0..classes));
+        answers
+    }
+
+    #[test]
+    fn the_temperature_helps_on_other_pictures_and_never_harms_much() {
+        // At least this much better than 1, at most this much worse than the best.
+        for (what, all, gain, loss) in [
+            ("as sure as right", drawn(21, 4000, 5, 3.0, 1.0), -0.02, 0.02),
+            ("too sure", drawn(22, 4000, 50, 8.0, 2.5), 0.15, 0.12),
+            ("not sure enough", drawn(23, 4000, 16, 9.0, 0.5), 0.05, 0.02),
+            ("far apart", drawn(24, 4000, 16, 20.0, 1.0), -0.001, 0.001),
+            ("chance, far apart", at_chance(25, 4000, 8, 40.0), 10.0, 0.06),
+            ("chance, close", at_chance(27, 4000, 8, 2.0), 0.02, 0.06),
+        ] {
+            let mean =
+                |answers: &[Answered], t: f32| cross_entropies(answers, f64::from(t)) / answers.len() as f64;
+            let (few, others) = all.split_at(800);
+            let fitted = few.chunks(40).map(|few| mean(others, temperature(few))).sum::<f64>() / 20.0;
+            let least = mean(others, temperature(others));
+            let at_one = mean(others, 1.0);
+            assert!(fitted <= at_one - gain, "{what}: {fitted}, at 1 {at_one}, least {least}");
+            assert!(fitted <= least + loss, "{what}: {fitted}, at 1 {at_one}, least {least}");
+        }
+    }
+
+    #[test]
+    fn a_network_at_chance_has_a_threshold_that_rejects_something() {
+        for (classes, spread) in [(8, 40.0), (1000, 2.0)] {
+            let all = at_chance(31, 300, classes, spread);
+            let Fitted { temperature, rejection } = fitted(&all, Score::Probability);
+            let rule = rejection.unwrap();
+            // What all classes are alike for.
+            assert!(rule.threshold > 1.0 / classes as f32, "{classes}: T {temperature}, {rule:?}");
+            let kept = share_reaching(&scores(&all, Score::Probability, temperature), rule.threshold);
+            assert!((0.95..1.0).contains(&kept), "{classes}: {kept}");
+        }
     }
 
     #[test]
@@ -294,5 +377,9 @@ mod tests {
         let tied = rejection(&[1.0; 40], Score::Energy).unwrap();
         assert_eq!((tied.threshold, tied.kept), (0.9999, Some(1.0)));
         assert_eq!(rejection(&[0.0; 40], Score::Agreement).unwrap().threshold.to_bits(), 0);
+        for (value, below) in [(0.95, 0.9499), (1.0, 0.9999), (0.012_348, 0.012_34), (0.001, 0.000_999)] {
+            let rule = rejection(&[value; 40], Score::Probability).unwrap();
+            assert!((rule.threshold - below).abs() < 1e-7, "{value}: {}", rule.threshold);
+        }
     }
 }
