@@ -282,18 +282,17 @@ mod tests {
                 left -= p;
                 left < 0.0
             });
-            logits.iter_mut().for_each(|logit| *logit *= times);
-            answered(class.unwrap_or(classes - 1), &logits)
+            let said: Vec<f32> = logits.iter().map(|logit| times * logit).collect();
+            answered(class.unwrap_or(classes - 1), &said)
         };
         (0..count).map(|_| one()).collect()
     }
 
     /// Of logits that say nothing.
     fn at_chance(number: u64, count: usize, classes: usize, spread: f32) -> Vec<Answered> {
-        let mut answers = drawn(number, count, classes, 0.0, spread / 2.0);
         let mut rng = stream(Stream::Trial { number: number + 1 });
-        answers.iter_mut().for_each(|answer| answer.class = rng.random_range(0..classes));
-        answers
+        let answers = drawn(number, count, classes, 0.0, spread / 2.0);
+        answers.into_iter().map(|answer| Answered { class: rng.random_range(0..classes), ..answer }).collect()
     }
 
     #[test]

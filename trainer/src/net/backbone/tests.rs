@@ -180,7 +180,8 @@ fn the_epsilon_is_that_of_who_trained_the_weights() {
     for backbone in [Backbone::Vgg16, Backbone::Resnet18, Backbone::Resnet50, Backbone::MobilenetV2] {
         let layers =
             conventional(trunk(backbone, Cut::End).unwrap(), backbone, Convention::Imagenet).unwrap();
-        assert!(epsilons(&layers).iter().all(|eps| *eps == 1e-5), "{backbone}");
+        let epsilons = epsilons(&layers);
+        assert_eq!(epsilons, vec![1e-5; epsilons.len()], "{backbone}");
     }
 }
 
