@@ -209,6 +209,20 @@ fn a_copy_of_the_weights_beside_them_is_told_of() {
 }
 
 #[test]
+fn a_head_of_other_classes_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let backbone = of_timm("resnet18").into_iter().filter(|(name, _)| !name.starts_with("fc."));
+    let mut tensors: Vec<_> =
+        backbone.map(|(name, shape)| (format!("model.backbone.{name}"), shape)).collect();
+    tensors.extend([("model.head.weight".into(), vec![7, 512]), ("model.head.bias".into(), vec![7])]);
+    saved(&path, &tensors);
+    let network = build_whole(Backbone::Resnet18, None);
+    let loaded = read(&path, Backbone::Resnet18, None).unwrap().load(&network.params, &allow(&[])).unwrap();
+    assert_eq!((loaded.loaded, loaded.unused), (tensors.len() - 2, 2));
+}
+
+#[test]
 fn every_tensor_is_accounted_for() {
     let folder = tempfile::tempdir().unwrap();
     let save = |tensors: Vec<(&str, Tensor)>| {

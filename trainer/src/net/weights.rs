@@ -393,6 +393,8 @@ impl Pretrained {
         for (name, var) in &places {
             match self.tensors.get(*name) {
                 Some(tensor) if tensor.dims() == var.dims() => moves.push((name.as_str(), tensor, *var)),
+                // A head of other classes, or what another trainer calls head.
+                Some(_) if is_head(name) => loaded.unused += 1,
                 Some(tensor) => {
                     misfit(
                         Misfit::Misshapen,

@@ -45,8 +45,8 @@ fn prefix<'a>(names: &[&'a str], backbone: Backbone) -> &'a str {
 /// What follows `prefix`, or as much of it as `name` begins with: under `model.backbone.` is the backbone, under `model.`
 /// its classifier.
 fn within<'a>(name: &'a str, prefix: &str) -> &'a str {
-    let ends = prefix.match_indices('.').map(|(dot, _)| dot + 1);
-    let last = ends.filter(|&end| name.starts_with(&prefix[..end])).last();
+    let mut ends = prefix.match_indices('.').map(|(dot, _)| dot + 1);
+    let last = ends.rfind(|&end| name.starts_with(&prefix[..end]));
     &name[last.unwrap_or(0)..]
 }
 
@@ -150,15 +150,12 @@ fn mobilenet_block(layer: &str) -> Option<String> {
         return None;
     }
     let place = match (stage, parts.next()?) {
-        (0, "conv_dw") => "0.0",
-        (0, "bn1") => "0.1",
+        (0, "conv_dw") | (1.., "conv_pw") => "0.0",
+        (_, "bn1") => "0.1",
         (0, "conv_pw") => "1",
-        (0, "bn2") => "2",
-        (1.., "conv_pw") => "0.0",
-        (1.., "bn1") => "0.1",
+        (0, "bn2") | (1.., "conv_pwl") => "2",
         (1.., "conv_dw") => "1.0",
         (1.., "bn2") => "1.1",
-        (1.., "conv_pwl") => "2",
         (1.., "bn3") => "3",
         _ => return None,
     };
