@@ -7,6 +7,7 @@ use fieldmark::file::write_whole;
 use fieldmark_trainer::data::dataset::{self, Labelled, Sample};
 use fieldmark_trainer::measure::answers::{Answered, answers};
 use fieldmark_trainer::measure::calibration::{self, Fitted};
+use fieldmark_trainer::measure::doubts::doubts;
 use fieldmark_trainer::measure::eval::{self, Measured};
 use fieldmark_trainer::measure::faithfulness;
 use fieldmark_trainer::net::device;
@@ -39,6 +40,7 @@ pub fn on_test_split(args: &EvalArgs) -> Result<Evaluation> {
     let json = serde_json::to_string_pretty(&measured.evaluation)? + "\n";
     write_whole(&path, json.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
     say::evaluation(&measured.evaluation, "test pictures");
+    say::doubts(&doubts(&measured.evaluation, trained.dataset.validation.len()));
     if let Some(file) = &args.predictions {
         let labels = &trained.progress.labels;
         write(file, labels, labels, measured.fitted, [(&trained.dataset.test[..], &measured.answers[..])])?;
@@ -66,6 +68,7 @@ fn on_others(args: &EvalArgs, pictures: &Path) -> Result<()> {
     } else {
         let Measured { evaluation, answers, fitted } = measured(&trained, args, comparison.as_ref())?;
         say::evaluation(&evaluation, "pictures of its classes");
+        say::doubts(&doubts(&evaluation, trained.dataset.validation.len()));
         (answers, fitted)
     };
     let input = trained.progress.config.input();

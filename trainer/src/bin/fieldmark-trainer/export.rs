@@ -1,6 +1,7 @@
 //! `fieldmark-trainer export`: from a run to the board's model file.
 
 use anyhow::Result;
+use fieldmark_trainer::measure::doubts::doubts;
 use fieldmark_trainer::measure::unknown::DEFAULT_SCORE;
 use fieldmark_trainer::publish::export;
 use fieldmark_trainer::run::{folder, records};
@@ -21,5 +22,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let exported =
         export::export(&trained, &args.out, args.precision, args.pictures, score, evaluation.as_ref())?;
     say::exported(&exported, &args.out);
+    if let Some(evaluation) = &evaluation {
+        say::doubts(&doubts(evaluation, trained.dataset.validation.len()));
+    }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use fieldmark_programs::process::quoted;
 use fieldmark_trainer::data::dataset::{Dataset, Skipped, SplitRule};
+use fieldmark_trainer::measure::doubts::Doubt;
 use fieldmark_trainer::measure::faithfulness;
 use fieldmark_trainer::net::layer::{ShapeError, cost};
 use fieldmark_trainer::net::network::Network;
@@ -120,6 +121,13 @@ pub fn outcome(outcome: &Outcome, run: &Path, epochs: usize) {
         outcome.last.epoch + 1,
         quoted(run)
     ));
+}
+
+/// What speaks against relying on a model.
+pub fn doubts(doubts: &[Doubt]) {
+    for doubt in doubts {
+        result(&format!("warning: {doubt}"));
+    }
 }
 
 /// The figures of `what` pictures were measured on.

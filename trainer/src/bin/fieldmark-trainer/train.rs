@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::{Result, ensure};
 use fieldmark_trainer::data::dataset;
+use fieldmark_trainer::measure::doubts::few_validation;
 use fieldmark_trainer::net::network::Norms;
 use fieldmark_trainer::net::{device, network, weights};
 use fieldmark_trainer::run::recipe::Recipe;
@@ -55,5 +56,6 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     bar.finish_and_clear();
     let outcome = outcome?;
     say::outcome(&outcome, &args.output.out, config.epochs);
+    say::doubts(few_validation(dataset.validation.len()).as_slice());
     Ok(())
 }

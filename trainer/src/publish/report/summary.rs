@@ -8,6 +8,7 @@ use super::chart::at;
 use super::measured::Split;
 use super::words::{count, interval, listed, percent};
 use super::{Findings, source};
+use crate::measure::doubts::{Doubt, doubts};
 use crate::net::network::ClassLayer;
 
 /// Labels that are named.
@@ -23,6 +24,7 @@ pub fn section(findings: &Findings) -> Markup {
                     p { (what(findings)) }
                     p { (how_good(findings)) }
                     p { (confuses(findings)) }
+                    @for doubt in doubts_of(findings) { p.doubt { strong { "Careful: " } (doubt.to_string()) "." } }
                 }
             }
             h2 { "What to do next" }
@@ -40,7 +42,10 @@ fn score(findings: &Findings) -> Markup {
     html! {
         div.score {
             @if let Some(top1) = measured.top1 {
-                p.large { (format!("{:.1}", 100.0 * top1)) span.unit { "%" } }
+                @let is_sure = !doubts_of(findings).iter().any(Doubt::is_of_the_accuracy);
+                p class=(if is_sure { "large" } else { "unsure" }) {
+                    (format!("{:.1}", 100.0 * top1)) span.unit { "%" }
+                }
                 p { "of the " (measured.split.name()) " pictures answered rightly" }
                 @if let Some(interval) = findings.top1_interval() { (scale(top1, interval)) }
             } @else {
@@ -49,6 +54,12 @@ fn score(findings: &Findings) -> Markup {
             }
         }
     }
+}
+
+/// What speaks against relying on what was measured.
+fn doubts_of(findings: &Findings) -> Vec<Doubt> {
+    let validation = findings.trained.dataset.validation.len();
+    findings.evaluation.as_ref().map_or(Vec::new(), |evaluation| doubts(evaluation, validation))
 }
 
 /// A share and its interval on a line from 0 to 100 %.
