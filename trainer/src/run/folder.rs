@@ -23,7 +23,7 @@ use std::time::UNIX_EPOCH;
 use crate::data::dataset::{self, Dataset};
 use crate::net::layer::Params;
 use crate::net::network::{self, Network, NetworkError};
-use crate::run::checkpoint::{self, Progress, Velocities};
+use crate::run::checkpoint::{self, Checkpoint, Progress, Velocities};
 use crate::run::config::Config;
 use crate::run::config_file::difference;
 use crate::run::error::{FolderError, in_file};
@@ -112,49 +112,31 @@ pub fn place(path: &Path) -> PathBuf {
     }
 }
 
-/// Where the unfinished or finished run in the folder `run` stands; `None` where there is none yet.
+/// The last checkpoint of the unfinished or finished run in the folder `run`; `None` where there is none yet.
 ///
 /// # Errors
 /// [`FolderError`]: a checkpoint that cannot be read, or is of a run with other settings or pictures.
-pub fn standing(dataset: &Dataset, config: &Config, run: &Path) -> Result<Option<Progress>, FolderError> {
+pub fn standing(dataset: &Dataset, config: &Config, run: &Path) -> Result<Option<Checkpoint>, FolderError> {
     let last = run.join(LAST);
     if !last.exists() {
         return Ok(None);
     }
-    let progress = checkpoint::load(&last)?.progress;
-    refuse_other_run(dataset, config, run, &progress)?;
-    Ok(Some(progress))
+    let checkpoint = checkpoint::load(&last)?;
+    refuse_other_run(dataset, config, run, &checkpoint.progress)?;
+    Ok(Some(checkpoint))
 }
 
-/// A new run's state written down, or an old one's read back into `network`, `average` and `velocities`.
+/// The state of the run in the folder `run`, its last `checkpoint`, put back into `network`, `average` and `velocities`.
 ///
 /// # Errors
 /// [`FolderError`]; checkpoints then are as they were.
-pub fn start_or_resume(
-    dataset: &Dataset,
-    config: &Config,
+pub fn resume(
+    checkpoint: Checkpoint,
     run: &Path,
     network: &Network,
     average: Option<&Params>,
     velocities: &mut Velocities,
 ) -> Result<Progress, FolderError> {
-    if run.join(LAST).exists() {
-        resume(dataset, config, run, network, average, velocities)
-    } else {
-        start(dataset, config, run)
-    }
-}
-
-fn resume(
-    dataset: &Dataset,
-    config: &Config,
-    run: &Path,
-    network: &Network,
-    average: Option<&Params>,
-    velocities: &mut Velocities,
-) -> Result<Progress, FolderError> {
-    let checkpoint = checkpoint::load(&run.join(LAST))?;
-    refuse_other_run(dataset, config, run, &checkpoint.progress)?;
     checkpoint::restore_trained(&checkpoint, &network.params)?;
     if let Some(average) = average {
         checkpoint::restore_params(&checkpoint, average)?;
@@ -184,7 +166,11 @@ fn refuse_other_run(
     Ok(())
 }
 
-fn start(dataset: &Dataset, config: &Config, run: &Path) -> Result<Progress, FolderError> {
+/// A new run's state written down.
+///
+/// # Errors
+/// [`FolderError`]: files that cannot be written, or removed.
+pub fn start(dataset: &Dataset, config: &Config, run: &Path) -> Result<Progress, FolderError> {
     let json = serde_json::to_string_pretty(config).map_err(io::Error::from);
     records::write(&run.join(CONFIG), json.map(|json| json + "\n"))?;
     records::write(&run.join(METRICS), Ok(String::new()))?;

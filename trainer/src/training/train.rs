@@ -22,7 +22,7 @@ use crate::net::device::Fault;
 use crate::net::layer::Mode;
 use crate::net::network::{Learning, Network};
 use crate::random::{Stream, stream};
-use crate::run::checkpoint::{self, CheckpointError, Progress, State};
+use crate::run::checkpoint::{self, Checkpoint, CheckpointError, Progress, State};
 use crate::run::config::{Config, ConfigError};
 use crate::run::error::FolderError;
 use crate::run::folder::{self, BEST, LAST};
@@ -125,7 +125,8 @@ pub enum TrainError {
 
 /// Trains `network`, built of `config` for the classes of `dataset`, to the end. Where the folder `run` holds an unfinished
 /// run with the same settings, that run is resumed; of a finished one only what it reached is read. With `checkpoint_steps`
-/// the state is saved every so many steps, as well as after each epoch. `stop` is 0, or the signal that asks the run to end after the step in progress.
+/// the state is saved every so many steps, as well as after each epoch. `stop` is 0, or the signal that asks the run to end
+/// after the step in progress.
 ///
 /// # Errors
 /// [`TrainError`]; the last checkpoint then still stands whole.
@@ -145,7 +146,7 @@ pub fn train(
     let _lock = lock::claim(run, dataset)?;
     let per_epoch = batches_of(dataset.train.len(), config.batch);
     let standing = folder::standing(dataset, config, run)?;
-    if let Some(progress) = &standing {
+    if let Some(Checkpoint { progress, .. }) = &standing {
         if is_over(progress) {
             return outcome(progress, true);
         }
@@ -156,7 +157,10 @@ pub fn train(
     let mut sgd = Sgd::new(config.optim.clone());
     let average = Average::of(network, config.optim.average)?;
     let averaged = average.as_ref().map(|average| &average.network.params);
-    let progress = folder::start_or_resume(dataset, config, run, network, averaged, &mut sgd.velocities)?;
+    let progress = match standing {
+        Some(checkpoint) => folder::resume(checkpoint, run, network, averaged, &mut sgd.velocities)?,
+        None => folder::start(dataset, config, run)?,
+    };
     bar.set_length((per_epoch * config.epochs) as u64);
     bar.set_position(steps_done(&progress, per_epoch) as u64);
     // What is done took none of the time to come.
