@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use fieldmark_trainer::measure::doubts::doubts;
-use fieldmark_trainer::measure::unknown::DEFAULT_SCORE;
+use fieldmark_trainer::measure::eval;
 use fieldmark_trainer::publish::export;
 use fieldmark_trainer::run::{folder, records};
 
@@ -18,7 +18,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     refuse_inside(&args.run, &args.out, None)?;
     let trained = folder::open(&args.run, args.data.as_deref(), checkpoint::chosen(args.last))?;
     let evaluation = folder::evaluation(&args.run, &trained.weights)?;
-    let score = records::comparison(&args.run)?.map_or(DEFAULT_SCORE, |comparison| comparison.chosen);
+    let score = eval::score(records::comparison(&args.run)?.as_ref());
     let exported =
         export::export(&trained, &args.out, args.precision, args.pictures, score, evaluation.as_ref())?;
     say::exported(&exported, &args.out);
