@@ -16,15 +16,16 @@ const NAMED: usize = 12;
 
 /// The section.
 pub fn section(findings: &Findings) -> Markup {
+    let doubts = doubts_of(findings);
     html! {
         section #summary {
             div.verdict {
-                (score(findings))
+                (score(findings, !doubts.iter().any(Doubt::is_of_the_accuracy)))
                 div.words {
                     p { (what(findings)) }
                     p { (how_good(findings)) }
                     p { (confuses(findings)) }
-                    @for doubt in doubts_of(findings) { p.doubt { strong { "Careful: " } (doubt.to_string()) "." } }
+                    @for doubt in &doubts { p.doubt { strong { "Careful: " } (doubt.to_string()) "." } }
                 }
             }
             h2 { "What to do next" }
@@ -37,12 +38,12 @@ pub fn section(findings: &Findings) -> Markup {
     }
 }
 
-fn score(findings: &Findings) -> Markup {
+/// `is_sure`: nothing speaks against the figure.
+fn score(findings: &Findings, is_sure: bool) -> Markup {
     let measured = &findings.measured;
     html! {
         div.score {
             @if let Some(top1) = measured.top1 {
-                @let is_sure = !doubts_of(findings).iter().any(Doubt::is_of_the_accuracy);
                 p class=(if is_sure { "large" } else { "unsure" }) {
                     (format!("{:.1}", 100.0 * top1)) span.unit { "%" }
                 }
