@@ -15,7 +15,7 @@ use crate::net::layer::Mode;
 use crate::net::network::{Network, maps_of_each};
 
 /// Pictures that go through the network at a time.
-const BATCH: usize = 16;
+pub(crate) const BATCH: usize = 16;
 
 /// What a network says of one picture.
 #[derive(Clone, Debug, PartialEq)]

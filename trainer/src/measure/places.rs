@@ -7,7 +7,7 @@ use ndarray::Array3;
 
 use crate::data::dataset::{Sample, spread};
 use crate::data::picture::{Seen, seen};
-use crate::measure::answers::AnswerError;
+use crate::measure::answers::{AnswerError, BATCH};
 use crate::measure::moved::{Change, changed};
 use crate::measure::region::{Canvas, mean_colour};
 use crate::net::layer::Mode;
@@ -30,10 +30,13 @@ pub(crate) fn add_moved(
     right: &[&Sample],
     to: Input,
 ) -> Result<(), AnswerError> {
-    for sample in spread(right, PICTURES) {
-        let maps = still_and_moved(network, &seen(&[sample], to)?[0], to.side)?;
-        let moved: Vec<_> = STEPS.into_iter().zip(&maps[1..]).collect();
-        count.add_moved(sample.class, &maps[0], &moved);
+    // Decoded on all cores, some at a time.
+    for samples in spread(right, PICTURES).chunks(BATCH) {
+        for (sample, picture) in samples.iter().zip(seen(samples, to)?) {
+            let maps = still_and_moved(network, &picture, to.side)?;
+            let moved: Vec<_> = STEPS.into_iter().zip(&maps[1..]).collect();
+            count.add_moved(sample.class, &maps[0], &moved);
+        }
     }
     Ok(())
 }
