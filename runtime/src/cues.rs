@@ -4,7 +4,6 @@
 //! channel's peak is a place in the picture and its share of the logit says what the place counts for.
 //! No gradient is taken: the maps themselves are the evidence, as in the paper's figures.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use ndarray::{ArrayView2, ArrayView3, Axis};
@@ -14,6 +13,10 @@ use crate::frame::View;
 use crate::head::{Head, largest_first};
 use crate::layout::Layout;
 
+mod region;
+
+use region::Region;
+
 /// Where one channel of a class looks, or several channels that look at the same place.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PartCue {
@@ -21,13 +24,13 @@ pub struct PartCue {
     pub part: usize,
     /// The channel's index in the maps, 0 to `N - 1`.
     pub channel: usize,
-    /// Other channels of the class whose peak is the same cell, in channel order; `share` counts them.
+    /// Other channels of the class that look at the same place, in channel order; `share` counts them.
     pub merged: Vec<usize>,
     /// The peak's column, in picture pixels from the left edge.
     pub x: f32,
     /// The peak's row, in picture pixels from the top edge.
     pub y: f32,
-    /// What surrounds the peak at half its height or more: `[x0, y0, x1, y1]` in picture pixels.
+    /// What surrounds the peak at half its height or more: `[left, top, right, bottom]` in picture pixels.
     #[serde(rename = "box")]
     pub bounds: [f32; 4],
     /// The map's value at the peak cell, in the map's own unit; 0 if dead.
@@ -35,22 +38,39 @@ pub struct PartCue {
     /// What the channel, with those merged into it, adds to the class's logit; all shares together are not the whole
     /// logit where the head is linear.
     pub share: f32,
+    /// More than a quarter of the map is at half the peak's height or more: the channel looks at no one place, and its peak
+    /// says little.
+    pub spread: bool,
     /// The channel is nowhere above 0, so it looks at nothing: position and bounds are 0.
     pub dead: bool,
+}
+
+impl PartCue {
+    /// The number that people are shown, 1 to `xi`: the same channel of a class has the same number in every picture.
+    pub fn number(&self) -> usize {
+        self.part + 1
+    }
+
+    /// It speaks for the class, and from one place: it is not dead, not spread, and its share is above 0.
+    pub fn is_mark(&self) -> bool {
+        !self.dead && !self.spread && self.share > 0.0
+    }
 }
 
 /// The part cues of `class`, strongest share first.
 ///
 /// `maps` are `[N, H, W]` of one picture, of which cell `(row, column)` covers the input pixels
 /// `column * side / W` to `(column + 1) * side / W` across and likewise down; `view` leads from the
-/// `side * side` input to the picture. There is one cue a channel, except that channels with the same
-/// peak cell are one cue: the highest peak's, with the shares added. So the shares of all cues sum to
+/// `side * side` input to the picture. There is one cue a channel, except that channels that look at the same
+/// place are one cue: the highest peak's, with the shares added. Two channels do if they have the same peak cell, or if
+/// neither is spread and one's peak lies in the other's region. So the shares of all cues sum to
 /// the shares of the class. For the group heads that plus the bias is the class's logit to the rounding of 32-bit
 /// floats; for the linear head it is not, as other classes' channels add to the logit, too (see [`Head::shares`]).
 ///
-/// The peak is refined below a cell by the parabola through it and its two neighbours on each axis (not
-/// at the map's border). The bounds are those of the 4-connected region around the peak whose values
-/// are at least half of it. Values that are not finite count as 0 here.
+/// A channel's *region* is the 4-connected cells around its peak whose values are at least half of it. The bounds are the
+/// region's, ending where the values between the cells' centres fall below that half. The peak is refined below a cell by
+/// the parabola through it and its two neighbours on each axis (not at the map's border). Values that are not finite count
+/// as 0 here.
 ///
 /// # Panics
 /// As [`Head::shares`]: panics if `class` is none of the layout's, or if `maps` or the head's weights
@@ -65,7 +85,7 @@ pub fn part_cues(
 ) -> Vec<PartCue> {
     let shares = head.shares(maps, layout, class);
     let first = layout.group(class).start;
-    let mut found: Vec<(Option<Cell>, PartCue)> = Vec::with_capacity(shares.len());
+    let mut found: Vec<Found> = Vec::with_capacity(shares.len());
     for (part, &share) in shares.iter().enumerate() {
         let channel = first + part;
         let finite = |&value: &f32| if value.is_finite() { value } else { 0.0 };
@@ -80,16 +100,34 @@ pub fn part_cues(
             bounds: [0.0; 4],
             strength: 0.0,
             share,
+            spread: false,
             dead: peak.is_none(),
         };
-        if let Some(peak) = peak {
-            locate(&mut cue, map.view(), peak, view, side);
+        let place = peak.map(|peak| (peak, Region::around(map.view(), peak)));
+        if let Some((peak, region)) = &place {
+            locate(&mut cue, map.view(), *peak, region, view, side);
         }
-        found.push((peak, cue));
+        found.push(Found { cue, place });
     }
     let mut cues = merged_where_coincident(found);
     cues.sort_by(|a, b| largest_first(a.share, b.share).then(a.part.cmp(&b.part)));
     cues
+}
+
+/// A channel's cue, and its peak with the region around it, unless it is dead.
+struct Found {
+    cue: PartCue,
+    place: Option<(Cell, Region)>,
+}
+
+impl Found {
+    fn looks_where(&self, other: &Found) -> bool {
+        let (Some((peak, region)), Some((other_peak, other_region))) = (&self.place, &other.place) else {
+            return false;
+        };
+        let is_compact = !self.cue.spread && !other.cue.spread;
+        peak == other_peak || is_compact && (region.holds(*other_peak) || other_region.holds(*peak))
+    }
 }
 
 /// Row and column in a map.
@@ -107,7 +145,7 @@ fn peak_cell(map: ArrayView2<'_, f32>) -> Option<Cell> {
 }
 
 /// Fills in where in the picture the map's peak is, how high, and how wide.
-fn locate(cue: &mut PartCue, map: ArrayView2<'_, f32>, peak: Cell, view: &View, side: u32) {
+fn locate(cue: &mut PartCue, map: ArrayView2<'_, f32>, peak: Cell, region: &Region, view: &View, side: u32) {
     let (height, width) = map.dim();
     let (row, column) = peak;
     let to_picture = |column: f32, row: f32| {
@@ -120,10 +158,10 @@ fn locate(cue: &mut PartCue, map: ArrayView2<'_, f32>, peak: Cell, view: &View, 
     let down =
         vertex(row.checked_sub(1).and_then(|before| at(before, column)), map[peak], at(row + 1, column));
     (cue.x, cue.y) = to_picture(column as f32 + 0.5 + across, row as f32 + 0.5 + down);
-    let [top, left, bottom, right] = half_height_cells(map, peak);
-    let (x0, y0) = to_picture(left as f32, top as f32);
-    let (x1, y1) = to_picture((right + 1) as f32, (bottom + 1) as f32);
+    let [left, top, right, bottom] = region.bounds;
+    let ((x0, y0), (x1, y1)) = (to_picture(left, top), to_picture(right, bottom));
     cue.bounds = [x0, y0, x1, y1];
+    cue.spread = region.is_spread();
     cue.strength = map[peak];
 }
 
@@ -139,54 +177,27 @@ fn vertex(before: Option<f32>, peak: f32, after: Option<f32>) -> f32 {
     if bend > 0.0 { (0.5 * (after - before) / bend) as f32 } else { 0.0 }
 }
 
-/// The bounding box, `[top, left, bottom, right]` in cells and inclusive, of the 4-connected region
-/// around the peak whose values are at least half of it.
-fn half_height_cells(map: ArrayView2<'_, f32>, peak: Cell) -> [usize; 4] {
-    let (height, width) = map.dim();
-    let half = map[peak] / 2.0;
-    let mut seen = vec![false; height * width];
-    let mut open = vec![peak];
-    seen[peak.0 * width + peak.1] = true;
-    let mut bounds = [peak.0, peak.1, peak.0, peak.1];
-    while let Some((row, column)) = open.pop() {
-        let [top, left, bottom, right] = bounds;
-        bounds = [top.min(row), left.min(column), bottom.max(row), right.max(column)];
-        // Beyond the first row or column the index wraps to one that no map has.
-        for (row, column) in [
-            (row.wrapping_sub(1), column),
-            (row + 1, column),
-            (row, column.wrapping_sub(1)),
-            (row, column + 1),
-        ] {
-            let belongs = map.get((row, column)).is_some_and(|&value| value >= half);
-            if belongs && !seen[row * width + column] {
-                seen[row * width + column] = true;
-                open.push((row, column));
-            }
-        }
-    }
-    bounds
-}
-
-/// One cue a peak cell, the strongest one's; dead channels stay apart.
-fn merged_where_coincident(mut found: Vec<(Option<Cell>, PartCue)>) -> Vec<PartCue> {
-    found.sort_by(|(_, a), (_, b)| largest_first(a.strength, b.strength).then(a.part.cmp(&b.part)));
-    let mut kept: Vec<(Option<Cell>, PartCue)> = Vec::with_capacity(found.len());
-    for (peak, cue) in found {
+/// One cue a place, the strongest one's; dead channels stay apart.
+fn merged_where_coincident(mut found: Vec<Found>) -> Vec<PartCue> {
+    found.sort_by(|Found { cue: a, .. }, Found { cue: b, .. }| {
+        largest_first(a.strength, b.strength).then(a.part.cmp(&b.part))
+    });
+    let mut kept: Vec<Found> = Vec::with_capacity(found.len());
+    for found in found {
         // Dead channels are not looked for: there may be very many of them.
-        let stronger = peak.and_then(|peak| kept.iter_mut().find(|(other, _)| *other == Some(peak)));
-        match stronger {
-            Some((_, stronger)) => {
-                stronger.merged.push(cue.channel);
-                stronger.share += cue.share;
+        let is_dead = found.cue.dead;
+        match kept.iter_mut().find(|stronger| !is_dead && found.looks_where(stronger)) {
+            Some(Found { cue: stronger, .. }) => {
+                stronger.merged.push(found.cue.channel);
+                stronger.share += found.cue.share;
             }
-            None => kept.push((peak, cue)),
+            None => kept.push(found),
         }
     }
-    for (_, cue) in &mut kept {
+    for Found { cue, .. } in &mut kept {
         cue.merged.sort_unstable();
     }
-    kept.into_iter().map(|(_, cue)| cue).collect()
+    kept.into_iter().map(|found| found.cue).collect()
 }
 
 #[cfg(test)]
@@ -228,6 +239,11 @@ mod tests {
         (a - b).abs() <= 1e-4
     }
 
+    fn assert_box(cue: &PartCue, expected: [f32; 4]) {
+        let is_close = cue.bounds.iter().zip(expected).all(|(a, b)| (a - b).abs() < 2e-3);
+        assert!(is_close, "{:?}, expected {expected:?}", cue.bounds);
+    }
+
     #[test]
     fn the_peak_of_a_parabola_is_found_exactly() {
         for (row, column) in [(2.0, 3.0), (2.3, 2.8), (1.75, 4.49), (2.5, 3.25)] {
@@ -251,7 +267,8 @@ mod tests {
         scene.maps[[0, 1, 6]] = 3.0;
         let cue = &scene.cues()[0];
         assert_eq!((cue.x, cue.y, cue.strength), (65.0, 7.0, 4.0));
-        assert_eq!(cue.bounds, [50.0, 0.0, 70.0, 28.0]);
+        // Between 3 and 0 the values fall below 2 after a third.
+        assert_box(cue, [51.667, 0.0, 70.0, 25.667]);
     }
 
     #[test]
@@ -263,9 +280,10 @@ mod tests {
         }
         // The first of equal peaks in reading order is at (0, 6); lower it to be second.
         scene.maps[[0, 0, 6]] = 7.9;
-        assert_eq!(scene.cues()[0].bounds, [20.0, 28.0, 50.0, 42.0]);
+        // Above the peak from 8 to 3.9; a value of exactly half ends at its centre.
+        assert_box(&scene.cues()[0], [20.0, 14.0 * (2.5 - 4.0 / 4.1), 45.0, 42.0]);
         scene.maps[[0, 2, 1]] = 5.0;
-        assert_eq!(scene.cues()[0].bounds, [10.0, 28.0, 50.0, 56.0]);
+        assert_box(&scene.cues()[0], [10.0 * (1.5 - 3.0 / 7.0), 14.0 * (2.5 - 4.0 / 4.1), 45.0, 55.0]);
     }
 
     #[test]
@@ -304,6 +322,39 @@ mod tests {
         assert_eq!((cues[1].part, &cues[1].merged), (1, &vec![0, 3]));
         assert!(close(cues[1].share, 11.5 / 35.0));
         assert!(close(cues[1].strength, 7.0));
+    }
+
+    #[test]
+    fn a_channel_whose_peak_lies_in_anothers_region_is_the_same_cue() {
+        let mut scene = Scene::new(3, HeadKind::GroupMean);
+        // The second peaks beside the first, which is half as high there; the third's broad region holds the first's peak.
+        for (channel, y, x, value) in
+            [(0, 2, 2, 8.0), (0, 2, 3, 4.0), (1, 2, 3, 3.0), (2, 2, 4, 2.0), (2, 2, 3, 1.5), (2, 2, 2, 1.0)]
+        {
+            scene.maps[[channel, y, x]] = value;
+        }
+        let cues = scene.cues();
+        assert_eq!((cues.len(), cues[0].channel, &cues[0].merged), (1, 0, &vec![1, 2]));
+        // A cell below half parts them.
+        scene.maps[[0, 2, 3]] = 3.9;
+        scene.maps[[2, 2, 3]] = 0.9;
+        assert_eq!(scene.cues().len(), 3);
+    }
+
+    #[test]
+    fn a_flat_map_is_spread_and_takes_nobody_in() {
+        let mut scene = Scene::new(2, HeadKind::GroupMean);
+        // 9 of 35 cells are more than a quarter, 8 are not.
+        for cell in 0..9 {
+            scene.maps[[0, cell / 7, cell % 7]] = 4.0;
+        }
+        scene.maps[[1, 0, 3]] = 1.0;
+        let cues = scene.cues();
+        let facts: Vec<_> = cues.iter().map(|cue| (cue.channel, cue.spread, cue.is_mark())).collect();
+        assert_eq!(facts, [(0, true, false), (1, false, true)]);
+        scene.maps[[0, 1, 1]] = 1.9;
+        let cues = scene.cues();
+        assert_eq!((cues.len(), cues[0].spread, cues[0].number()), (1, false, 1));
     }
 
     #[test]

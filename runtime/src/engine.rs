@@ -65,6 +65,8 @@ pub struct Answer {
 pub struct LabelledCue {
     /// The class's name.
     pub label: String,
+    /// The number that people are shown, of a cue that is a mark: [`PartCue::is_mark`], [`PartCue::number`].
+    pub mark: Option<usize>,
     /// Where, how strong, and what it adds to the class's logit.
     #[serde(flatten)]
     pub cue: PartCue,
@@ -328,7 +330,10 @@ impl Engine {
     fn cues_of(&self, class: usize, maps: &Array3<f32>, view: &View) -> Vec<LabelledCue> {
         let Description { layout, head, input, labels, .. } = &self.description;
         let cues = part_cues(maps.view(), layout, head, class, view, input.side);
-        let labelled = |cue| LabelledCue { label: labels[class].clone(), cue };
+        let labelled = |cue: PartCue| {
+            let mark = cue.is_mark().then(|| cue.number());
+            LabelledCue { label: labels[class].clone(), mark, cue }
+        };
         cues.into_iter().map(labelled).collect()
     }
 

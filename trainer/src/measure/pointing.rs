@@ -116,6 +116,7 @@ mod tests {
             bounds: [x, y, x, y],
             strength: 1.0,
             share,
+            spread: false,
             dead: false,
         }
     }

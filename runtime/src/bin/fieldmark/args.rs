@@ -64,6 +64,9 @@ pub struct PredictArgs {
     /// Draw the marks of each picture into DIR/<name>.marks.png
     #[arg(long, value_name = "DIR")]
     pub overlay: Option<PathBuf>,
+    /// How many of the strongest marks text and overlays show; JSON has all cues
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..))]
+    pub marks: u32,
     /// How results are written
     #[arg(long, value_enum, default_value_t = RecordFormat::Text)]
     pub format: RecordFormat,

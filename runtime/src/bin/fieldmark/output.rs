@@ -22,8 +22,8 @@ struct Failed<'a> {
 pub struct Style {
     /// The format.
     pub format: RecordFormat,
-    /// Text shows the marks.
-    pub cues: bool,
+    /// Text shows so many marks, where it shows any.
+    pub marks: Option<usize>,
     /// What text is lined up to.
     pub widths: Widths,
 }
@@ -51,7 +51,7 @@ pub fn write_outcome(
     let failed = |error| Failed { schema: SCHEMA, input, error };
     match (style.format, outcome) {
         (RecordFormat::Text, Ok(record)) => {
-            write!(out, "{}", text::picture(record, style.widths, style.cues))
+            write!(out, "{}", text::picture(record, style.widths, style.marks))
         }
         (RecordFormat::Csv, Ok(record)) => write!(out, "{}", csv_rows(record)),
         (RecordFormat::Text | RecordFormat::Csv, Err(_)) => Ok(()),
@@ -111,7 +111,7 @@ mod tests {
     use crate::record::tests::{UNKNOWN, record};
 
     fn written(format: RecordFormat, outcomes: &[Result<&Record, &str>]) -> String {
-        let style = Style { format, cues: true, widths: Widths { input: 5, label: 5 } };
+        let style = Style { format, marks: Some(3), widths: Widths { input: 5, label: 5 } };
         let mut out = Vec::new();
         write_start(&mut out, format).unwrap();
         for (at, outcome) in outcomes.iter().enumerate() {
@@ -128,8 +128,8 @@ mod tests {
         let expected = r#"{"schema":1,"input":"a.jpg","width":640,"height":480,"top":[{"label":"Robin","index":7,"logit":9.1,"probability":0.931},"#;
         assert!(line.starts_with(expected), "{line}");
         let json: Value = serde_json::from_str(&line).unwrap();
-        let cue = json!({"label": "Robin", "part": 21, "channel": 21, "merged": [], "x": 312.0, "y": 88.0,
-            "box": [302.0, 78.0, 322.0, 98.0], "strength": 3.5, "share": 3.5, "dead": false});
+        let cue = json!({"label": "Robin", "mark": 22, "part": 21, "channel": 21, "merged": [], "x": 312.0, "y": 88.0,
+            "box": [302.0, 78.0, 322.0, 98.0], "strength": 3.5, "share": 3.5, "spread": false, "dead": false});
         assert_eq!(json["cues"], json!([cue]));
         assert_eq!(json["ms"], json!({"decode": 3.1, "resize": 0.6, "run": 12.0, "cues": 0.1}));
         assert_eq!(json.get("unknown"), None);

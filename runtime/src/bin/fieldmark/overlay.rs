@@ -1,25 +1,24 @@
 //! A picture with the marks of its best answer drawn in, and a legend below it.
 //!
-//! Nothing of the legend covers the picture. A mark is told by its number and its colour, the same in
-//! both.
+//! Nothing of the legend covers the picture, and the picture keeps its own colours. A mark is told by its number and its
+//! colour, the same in both.
 
 mod canvas;
 mod colours;
-mod heat;
+mod contour;
 mod legend;
 mod picture;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use embedded_graphics::prelude::OriginDimensions;
 use fieldmark::engine::Prediction;
-use fieldmark::{Description, Frame, ccmp, resize};
+use fieldmark::{Description, Frame, resize};
 use image::ImageResult;
 
-use crate::marks::marks;
+use crate::marks::Marks;
 use canvas::Canvas;
-
-/// Beyond this many, marks hide the picture and each other.
-const MOST_MARKS: usize = 12;
+use contour::Cells;
 
 /// The file name for each picture's overlay, by its stem: `robin.marks.png`, and `robin-2.marks.png` for
 /// the second of that stem. File systems that take `Robin` and `robin` for one are reckoned with.
@@ -41,7 +40,7 @@ pub fn overlay_names(stems: impl Iterator<Item = String>) -> Vec<String> {
     stems.map(&mut name).collect()
 }
 
-/// The overlay as a PNG file's bytes. `prediction` is of `frame`, and has its cues and a runner-up.
+/// The overlay as a PNG file's bytes, with at most `most` marks. `prediction` is of `frame`, and has its cues and a runner-up.
 ///
 /// # Errors
 /// Those of the PNG encoder.
@@ -49,24 +48,22 @@ pub fn overlay_png(
     frame: &Frame,
     prediction: &Prediction,
     description: &Description,
+    most: usize,
 ) -> ImageResult<Vec<u8>> {
-    overlay(frame, prediction, description).to_png()
+    overlay(frame, prediction, description, most).to_png()
 }
 
-fn overlay(frame: &Frame, prediction: &Prediction, description: &Description) -> Canvas {
+fn overlay(frame: &Frame, prediction: &Prediction, description: &Description, most: usize) -> Canvas {
     let (width, height) = shown_size(frame.width(), frame.height());
     let mut picture = Canvas::of(&resize(frame, frame.region(), width, height));
-    if let Some(best) = prediction.top.first() {
-        let map = ccmp(prediction.maps.view(), &description.layout, best.index);
-        let (side, size) = (description.input.side, (frame.width(), frame.height()));
-        heat::draw(&mut picture, &map, &prediction.view, side, size);
-    }
-    let marks = marks(&prediction.cues);
-    let (drawn, left_out) = marks.split_at(marks.len().min(MOST_MARKS));
+    let marks = Marks::of(&prediction.cues, most);
     let zoom = if width.min(height) >= 900 { 2 } else { 1 };
+    let maps = prediction.maps.view();
+    let (cells, size) = ((maps.dim().1, maps.dim().2), (frame.width(), frame.height()));
+    let cells = Cells::of(&prediction.view, description.input.side, cells, size, picture.size());
     let scale = (width as f32 / frame.width() as f32, height as f32 / frame.height() as f32);
-    picture::draw(&mut picture, drawn, scale, zoom);
-    legend::below(&picture, &legend::rows(prediction, drawn, left_out), zoom)
+    picture::draw(&mut picture, &marks.shown, &maps, &cells, scale, zoom);
+    legend::below(&picture, &legend::rows(prediction, &marks), zoom)
 }
 
 /// The size at which a picture is shown: its shorter side at least 480 pixels, its longer at most 1600,
@@ -135,7 +132,7 @@ mod tests {
     #[test]
     fn the_legend_lies_below_the_picture() {
         let frame = Frame::new(700, 490, vec![90; 3 * 700 * 490]).unwrap();
-        let drawn = overlay(&frame, &prediction(700, 490, None), &description());
+        let drawn = overlay(&frame, &prediction(700, 490, None), &description(), 3);
         assert!(drawn.width() == 700 && drawn.height() > 490);
         for (x, y) in [(0, 0), (350, 245), (699, 489)] {
             assert!(is_grey(drawn.pixel(x, y)), "{x}, {y}");
@@ -144,31 +141,21 @@ mod tests {
     }
 
     #[test]
-    fn heat_lies_where_the_map_of_the_answer_is_high() {
+    fn a_mark_is_lined_in_its_colour_and_all_else_keeps_its_own() {
         let frame = Frame::new(700, 490, vec![90; 3 * 700 * 490]).unwrap();
         // Cells are 100 x 70 pixels; column 5, row 1 is centred on 550, 105.
-        let drawn = overlay(&frame, &prediction(700, 490, Some([0, 1, 5])), &description());
-        let [red, _, blue] = drawn.pixel(550, 105);
-        assert!(red > 120 && blue < 60);
-        assert!([(550, 180), (450, 105), (100, 100)].iter().all(|&(x, y)| is_grey(drawn.pixel(x, y))));
-        // The other class's map is not shown.
-        let drawn = overlay(&frame, &prediction(700, 490, Some([1, 1, 5])), &description());
-        assert!(is_grey(drawn.pixel(550, 105)));
-    }
-
-    #[test]
-    fn a_mark_is_boxed_in_its_colour() {
-        let frame = Frame::new(700, 490, vec![90; 3 * 700 * 490]).unwrap();
-        let mut prediction = prediction(700, 490, None);
-        let mut mark = cue(0, 300.0, 200.0, 2.0);
-        mark.cue.bounds = [250.0, 150.0, 350.0, 250.0];
-        prediction.cues = vec![mark];
-        let drawn = overlay(&frame, &prediction, &description());
+        let mut prediction = prediction(700, 490, Some([0, 1, 5]));
+        prediction.cues = vec![cue(0, 550.0, 105.0, 1.0)];
+        let drawn = overlay(&frame, &prediction, &description(), 3);
         let first = [colour(1).r(), colour(1).g(), colour(1).b()];
-        assert_eq!(drawn.pixel(251, 200), first);
-        assert_eq!(drawn.pixel(348, 200), first);
-        assert_eq!(drawn.pixel(300, 192), first);
-        assert!(is_grey(drawn.pixel(270, 200)));
+        for (x, y) in [(500, 105), (599, 105), (550, 70), (550, 139)] {
+            assert_eq!(drawn.pixel(x, y), first, "{x}, {y}");
+        }
+        assert!(
+            [(520, 105), (550, 180), (450, 105), (100, 100)].iter().all(|&(x, y)| is_grey(drawn.pixel(x, y)))
+        );
+        let without = overlay(&frame, &prediction, &description(), 0);
+        assert!((0..700).all(|x| is_grey(without.pixel(x, 105))));
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<Exit> {
     let jobs = jobs(inputs.list, args.overlay.as_deref())?;
     let names = jobs.iter().map(|job| job.input.name());
     let widths = Widths::of(names, &engine.description().labels);
-    let style = Style { format: args.format, cues: args.cues, widths };
+    let marks = args.cues.then_some(args.marks as usize);
+    let style = Style { format: args.format, marks, widths };
     let threads = args.threads.map_or_else(cores, usize::from);
     predict_all(&engine, &jobs, args, style, threads)
 }
@@ -150,7 +151,7 @@ fn predict(engine: &Engine, job: &Job, args: &PredictArgs) -> anyhow::Result<Rec
         } else {
             Cow::Owned(decode(&bytes, &limits, None)?)
         };
-        let png = overlay_png(&whole, &prediction, engine.description())?;
+        let png = overlay_png(&whole, &prediction, engine.description(), args.marks as usize)?;
         write(path, &png, "overlay")?;
     }
     if let Some(path) = &args.maps {

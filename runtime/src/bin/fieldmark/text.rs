@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use fieldmark::engine::{Answer, LabelledCue};
+use fieldmark::engine::Answer;
 use fieldmark::{PartCue, Unknown};
 
-use crate::marks::marks;
+use crate::marks::{Mark, Marks, Rest};
 use crate::record::Record;
 
 /// Widths that line up the results of many pictures, in characters.
@@ -56,15 +56,15 @@ pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-/// One picture's result: a line with the answers, and below it what the record has besides.
-pub fn picture(record: &Record, widths: Widths, with_cues: bool) -> String {
+/// One picture's result: a line with the answers, and below it, where so many `marks` are to be shown, the record's cues.
+pub fn picture(record: &Record, widths: Widths, marks: Option<usize>) -> String {
     let input = printable(&record.input);
     let mut text = match &record.unknown {
         Some(unknown) => stranger(&input, unknown, &record.top, widths),
         None => answers(&input, &record.top, widths),
     };
-    if let Some(cues) = record.cues.as_deref().filter(|_| with_cues) {
-        text.push_str(&cue_table(cues));
+    if let Some((cues, most)) = record.cues.as_deref().zip(marks) {
+        text.push_str(&mark_table(&Marks::of(cues, most)));
     }
     text
 }
@@ -91,41 +91,37 @@ fn stranger(input: &str, unknown: &Unknown, top: &[Answer], widths: Widths) -> S
     format!("{input:<width$}  unknown ({unknown}); nearest: {}\n", nearest.join(", "), width = widths.input)
 }
 
-fn cue_table(cues: &[LabelledCue]) -> String {
-    let heads = ["mark", "x", "y", "box", "share", "of all", "channel"].map(String::from);
-    let marks = marks(cues);
+fn mark_table(marks: &Marks) -> String {
+    let heads = ["mark", "x", "y", "box", "share", "of all", ""].map(String::from);
     let mut rows = vec![heads];
-    for LabelledCue { cue, .. } in cues {
-        let mark = marks.iter().find(|mark| std::ptr::eq(mark.cue, cue));
-        let number = mark.map_or("-".to_string(), |mark| mark.number.to_string());
-        let part = mark.map_or("-".to_string(), |mark| percent(mark.fraction));
+    for Mark { cue, fraction } in &marks.shown {
         let [x, y, size] = place(cue);
-        rows.push([number, x, y, size, format!("{:+.3}", cue.share), part, channels(cue)]);
+        let share = format!("{:+.3}", cue.share);
+        rows.push([cue.number().to_string(), x, y, size, share, percent(*fraction), merged(cue)]);
     }
-    let indented = table(&rows).replace('\n', "\n    ");
+    let mut text = if marks.shown.is_empty() { "no mark speaks for it\n".to_string() } else { table(&rows) };
+    for (what, Rest { count, share }) in [("weaker marks", marks.weaker), ("from no one place", marks.spread)]
+    {
+        if count > 0 {
+            let _ = writeln!(text, "{what}: {count}, {share:+.3}");
+        }
+    }
+    let indented = text.replace('\n', "\n    ");
     format!("    {}\n", indented.trim_end())
 }
 
 /// Column, row, and width and height of the box.
 fn place(cue: &PartCue) -> [String; 3] {
-    if cue.dead {
-        return ["-", "-", "-"].map(String::from);
-    }
     let [left, top, right, bottom] = cue.bounds;
     let size = format!("{:.0} x {:.0}", right - left, bottom - top);
     [format!("{:.0}", cue.x), format!("{:.0}", cue.y), size]
 }
 
-fn channels(cue: &PartCue) -> String {
-    let mut text = cue.channel.to_string();
-    if cue.dead {
-        text.push_str(", dead: fires nowhere");
-    }
-    if !cue.merged.is_empty() {
-        let others: Vec<_> = cue.merged.iter().map(ToString::to_string).collect();
-        let _ = write!(text, ", merged with {} at the same place", others.join(" and "));
-    }
-    text
+/// The class's other marks that look at the same place, by their numbers.
+fn merged(cue: &PartCue) -> String {
+    let first = cue.channel - cue.part;
+    let others: Vec<_> = cue.merged.iter().map(|channel| (channel - first + 1).to_string()).collect();
+    if others.is_empty() { String::new() } else { format!("with {} at the same place", others.join(" and ")) }
 }
 
 #[cfg(test)]
@@ -144,7 +140,7 @@ mod tests {
     fn a_picture_is_one_line_with_the_runners_up_behind() {
         let widths = Widths { input: 6, label: 8 };
         let line = "a.jpg   Robin      93.1 %   then Wren 4.0 %, Blue_tit 2.9 %\n";
-        assert_eq!(picture(&record(), widths, true), line);
+        assert_eq!(picture(&record(), widths, Some(3)), line);
     }
 
     #[test]
@@ -152,24 +148,31 @@ mod tests {
         let record = Record { unknown: Some(UNKNOWN), ..record() };
         let line =
             "a.jpg   unknown (energy 3.000 below 4.000); nearest: Robin 93.1 %, Wren 4.0 %, Blue_tit 2.9 %\n";
-        assert_eq!(picture(&record, Widths { input: 6, label: 8 }, true), line);
+        assert_eq!(picture(&record, Widths { input: 6, label: 8 }, Some(3)), line);
     }
 
     #[test]
     fn cues_follow_indented() {
         let mut merged = cue(21, 312.4, 88.0, 3.0);
         merged.cue.merged = vec![22, 23];
-        let cues = vec![merged, cue(24, 40.0, 101.0, 1.0), cue(25, 0.0, 0.0, 0.0)];
-        let record = Record { cues: Some(cues), ..record() };
+        (merged.cue.part, merged.cue.channel) = (1, 21);
+        let mut flat = cue(25, 3.0, 3.0, 0.5);
+        flat.cue.spread = true;
+        let cues =
+            vec![merged, cue(24, 40.0, 101.0, 1.0), flat, cue(26, 9.0, 9.0, 0.5), cue(27, 0.0, 0.0, 0.0)];
+        let mut record = Record { cues: Some(cues), ..record() };
         let widths = Widths { input: 5, label: 5 };
         let expected = "
-    mark    x    y      box   share  of all  channel
-       1  312   88  20 x 20  +3.000  75.0 %  21, merged with 22 and 23 at the same place
-       2   40  101  20 x 20  +1.000  25.0 %  24
-       -    -    -        -  +0.000       -  25, dead: fires nowhere\n";
-        let text = picture(&record, widths, true);
+    mark    x    y      box   share  of all
+       2  312   88  20 x 20  +3.000  60.0 %  with 3 and 4 at the same place
+      25   40  101  20 x 20  +1.000  20.0 %
+    weaker marks: 1, +0.500
+    from no one place: 1, +0.500\n";
+        let text = picture(&record, widths, Some(2));
         assert_eq!(text.split_once('\n').unwrap().1, &expected[1..]);
-        assert_eq!(picture(&record, widths, false).lines().count(), 1);
+        assert_eq!(picture(&record, widths, None).lines().count(), 1);
+        record.cues = Some(vec![cue(25, 0.0, 0.0, 0.0)]);
+        assert!(picture(&record, widths, Some(3)).ends_with("\n    no mark speaks for it\n"));
     }
 
     #[test]

@@ -17,12 +17,11 @@ pub fn section(findings: &Findings) -> Markup {
     let dead = survey.dead();
     html! {
         section #gallery {
-            h2 { "What the parts look at" }
+            h2 { "What the marks are" }
             p {
                 "For every class, where each of its channels fired most, cut from "
                 (count(looked, "training and validation picture", "training and validation pictures"))
-                ". If the crops of a part agree, it has found a mark that one can name; if they do not, it goes by something \
-                else."
+                ". If the crops of a mark agree, it can be named; if they do not, it goes by something else."
             }
             @if let Ok(evaluation) = &findings.evaluation {
                 p { "On the test pictures, h/xi is " (value(evaluation.coverage))
@@ -82,12 +81,12 @@ fn part_crops(findings: &Findings, class: usize, part: usize, channel: usize) ->
     html! {
         div.part {
             p.part-name {
-                strong { "Part " (part) } " " span.hint { "channel " (channel) }
+                strong { "Mark " (part + 1) } " " span.hint { "channel " (channel) }
             }
             div.crops {
                 @for (uri, path) in &findings.crops.of_channel[channel] {
                     img src=(uri) width=(CROP_SIDE) height=(CROP_SIDE) decoding="async"
-                        alt={ (label) ", part " (part) }
+                        alt={ (label) ", mark " (part + 1) }
                         title=(findings.trained.dataset.name(path));
                 }
             }
@@ -97,7 +96,7 @@ fn part_crops(findings: &Findings, class: usize, part: usize, channel: usize) ->
                 } @else if record.alive == 0 {
                     strong { "dead" } ": nowhere above zero on " (count(of, "picture", "pictures"))
                 } @else if record.apart == 0 {
-                    "always where a stronger part looks"
+                    "always where a stronger mark is"
                 } @else {
                     "adds " (value(f64::from(findings.survey.mean_share[[class, channel]]))) " to the logit on average; "
                     @if record.alive == of { "seen on all " (of) } @else { "seen on " (record.alive) " of " (of) }

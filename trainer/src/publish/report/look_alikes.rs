@@ -21,10 +21,10 @@ pub fn section(findings: &Findings) -> Markup {
                     p { "No two classes were confused on these pictures." }
                 }
             } @else {
-                p.hint { "Boxes are where a class's parts look, with the part's number at the peak; only parts that speak for \
+                p.hint { "Boxes are a class's marks, with the mark's number at the peak; only marks that speak for \
                     the class are drawn: "
                     span.key.key-0 { "first class" } " " span.key.key-1 { "second class, dashed" }
-                    ". Parts are numbered as " code { (findings.asked.commands.cues) } " numbers them." }
+                    ". Marks are numbered as " code { (findings.asked.commands.cues) } " numbers them." }
                 @for pair in &findings.pairs { (block(findings, pair)) }
             }
         }
@@ -77,7 +77,7 @@ fn picture(findings: &Findings, pair: &Pair, shown: &Shown) -> Markup {
     }
 }
 
-/// A box, and the part's number at the peak, kept inside the picture.
+/// A box, and the mark's number at the peak, kept inside the picture.
 fn drawn(cue: &Drawn, size: [u32; 2]) -> Markup {
     let [x0, y0, x1, y1] = cue.bounds.map(f64::from);
     let radius = (f64::from(size[0].max(size[1])) * 0.032).max(5.0);
@@ -89,11 +89,11 @@ fn drawn(cue: &Drawn, size: [u32; 2]) -> Markup {
     let (x, y) = (inside(cue.point[0], size[0], beside), inside(cue.point[1], size[1], 0.0));
     html! {
         g class={ "cue cue-" (cue.side) } {
-            title { "part " (cue.part) ", share " (value(f64::from(cue.share))) }
+            title { "mark " (cue.number) ", share " (value(f64::from(cue.share))) }
             rect.halo x=(at(x0)) y=(at(y0)) width=(at(x1 - x0)) height=(at(y1 - y0)) {}
             rect.box x=(at(x0)) y=(at(y0)) width=(at(x1 - x0)) height=(at(y1 - y0)) {}
             circle.tag cx=(at(x)) cy=(at(y)) r=(at(radius)) {}
-            text x=(at(x)) y=(at(y + 0.48 * radius)) font-size=(at(1.4 * radius)) text-anchor="middle" { (cue.part) }
+            text x=(at(x)) y=(at(y + 0.48 * radius)) font-size=(at(1.4 * radius)) text-anchor="middle" { (cue.number) }
         }
     }
 }
@@ -108,7 +108,7 @@ fn evidence(findings: &Findings, pair: &Pair, shown: &Shown) -> Markup {
                     (findings.labels()[pair.classes[side]]) ": "
                     @for (index, cue) in parts.iter().enumerate() {
                         @if index > 0 { ", " }
-                        "part\u{a0}" (cue.part) "\u{a0}+" (value(f64::from(cue.share)))
+                        "mark\u{a0}" (cue.number) "\u{a0}+" (value(f64::from(cue.share)))
                     }
                     "; logit\u{a0}" (value(f64::from(shown.logits[side])))
                 }
@@ -121,7 +121,7 @@ fn marks(findings: &Findings, pair: &Pair) -> Markup {
     html! {
         h4 { "Marks that separate them" }
         @if pair.marks.is_empty() {
-            p { "No part of either class speaks more for it on its own pictures than on the other's." }
+            p { "No mark of either class speaks more for it on its own pictures than on the other's." }
         }
         ul.marks { @for mark in &pair.marks { li { (mark_line(findings, pair, mark)) } } }
     }
@@ -133,10 +133,10 @@ fn mark_line(findings: &Findings, pair: &Pair, mark: &Mark) -> Markup {
     html! {
         @if let Some((uri, path)) = crop {
             img src=(uri) width=(CROP_SIDE) height=(CROP_SIDE)
-                alt={ "Part " (mark.part) " of " (own) " in " (typed(path)) };
+                alt={ "Mark " (mark.number) " of " (own) " in " (typed(path)) };
         }
         span {
-            strong class={ "name-" (mark.side) } { (own) ", part " (mark.part) } br;
+            strong class={ "name-" (mark.side) } { (own) ", mark " (mark.number) } br;
             "adds " (value(f64::from(mark.own))) " on pictures of " (own) ", "
             (value(f64::from(mark.other))) " on those of " (other)
         }

@@ -22,7 +22,7 @@ pub fn page(findings: &Findings) -> String {
         ("confusion", "Mistakes", confusion::section(findings)),
         ("pairs", "Confused pairs", look_alikes::section(findings)),
         ("classes", "Classes", classes::section(findings)),
-        ("gallery", "Parts", gallery::section(findings)),
+        ("gallery", "Marks", gallery::section(findings)),
         ("evidence", "Reasons", evidence::section(findings)),
         ("calibration", "Probabilities", knowledge::calibration(findings)),
         ("unknown", "Unknown", knowledge::unknown(findings)),

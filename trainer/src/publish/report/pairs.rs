@@ -65,8 +65,8 @@ pub struct Shown {
 pub struct Drawn {
     /// 0 or 1: of which of the pair's classes.
     pub side: usize,
-    /// The channel within its class.
-    pub part: usize,
+    /// Its number among the class's marks, from 1.
+    pub number: usize,
     /// `[x0, y0, x1, y1]` in pixels of the shown picture.
     pub bounds: [f32; 4],
     /// The peak.
@@ -82,8 +82,8 @@ pub struct Mark {
     pub side: usize,
     /// The channel in the maps.
     pub channel: usize,
-    /// The channel within its class.
-    pub part: usize,
+    /// Its number among the class's marks, from 1.
+    pub number: usize,
     /// What it adds to its class's logit on the class's own pictures, on average.
     pub own: f32,
     /// The same on pictures of the other class.
@@ -187,12 +187,12 @@ fn drawn(eyes: &Eyes, look: &Look, classes: [usize; 2], of: &[usize], size: [u32
     for (side, class) in classes.into_iter().enumerate().filter(|(_, class)| of.contains(class)) {
         let cues = eyes.cues(look, class);
         let all: f32 = cues.iter().map(|cue| cue.share.max(0.0)).sum();
-        let speaks = |cue: &PartCue| !cue.dead && cue.share > 0.0 && cue.share >= LEAST * all;
+        let speaks = |cue: &PartCue| cue.is_mark() && cue.share >= LEAST * all;
         found.extend(cues.into_iter().filter(speaks).take(DRAWN).map(|cue| {
             let [x0, y0, x1, y1] = cue.bounds;
             let bounds = [x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y];
             let point = [cue.x * scale_x, cue.y * scale_y];
-            Drawn { side, part: cue.part, bounds, point, share: cue.share }
+            Drawn { side, number: cue.number(), bounds, point, share: cue.share }
         }));
     }
     found
@@ -206,7 +206,7 @@ fn marks(trained: &Trained, survey: &Survey, classes: [usize; 2]) -> Vec<Mark> {
         marks.extend(trained.network.layout.group(class).enumerate().map(|(part, channel)| Mark {
             side,
             channel,
-            part,
+            number: part + 1,
             own: survey.mean_share[[class, channel]],
             other: survey.mean_share[[other, channel]],
         }));

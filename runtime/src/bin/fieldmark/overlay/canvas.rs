@@ -6,7 +6,7 @@ use embedded_graphics::mono_font::MonoTextStyle;
 use embedded_graphics::mono_font::iso_8859_1::FONT_10X20;
 use embedded_graphics::pixelcolor::Rgb888;
 use embedded_graphics::prelude::*;
-use embedded_graphics::primitives::{PrimitiveStyleBuilder, Rectangle, StrokeAlignment};
+use embedded_graphics::primitives::Rectangle;
 use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
 use fieldmark::Frame;
 use image::codecs::png::PngEncoder;
@@ -85,16 +85,6 @@ impl Canvas {
             let distance = (dx as f32).hypot(dy as f32);
             self.blend(centre.x + dx, centre.y + dy, colour, radius + 0.5 - distance);
         }
-    }
-
-    /// A rectangle's outline, inside its edges.
-    pub fn outline(&mut self, area: Rectangle, colour: Rgb888, thickness: u32) {
-        let style = PrimitiveStyleBuilder::new()
-            .stroke_color(colour)
-            .stroke_width(thickness)
-            .stroke_alignment(StrokeAlignment::Inside)
-            .build();
-        let Ok(()) = area.into_styled(style).draw(self);
     }
 
     /// One line of text, vertically centred on `at`, each of its pixels a square of `zoom`. Letters beyond

@@ -2,8 +2,7 @@
 
 use embedded_graphics::pixelcolor::{Rgb888, RgbColor, WebColors};
 
-/// Told apart by colour-blind eyes too (after Okabe and Ito), and from the heat's warm colours: sky blue,
-/// yellow, green, purple, blue, white.
+/// Told apart by colour-blind eyes too (after Okabe and Ito): sky blue, yellow, green, purple, blue, white.
 const COLOURS: [Rgb888; 6] = [
     Rgb888::new(86, 180, 233),
     Rgb888::new(240, 228, 66),

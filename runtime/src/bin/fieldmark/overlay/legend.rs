@@ -9,7 +9,7 @@ use fieldmark::engine::{Answer, Prediction};
 use super::canvas::{Canvas, LETTER};
 use super::colours::colour;
 use super::picture::{RADIUS, draw_disc};
-use crate::marks::Mark;
+use crate::marks::{Marks, Rest};
 use crate::text::percent;
 
 const GROUND: Rgb888 = Rgb888::new(28, 30, 34);
@@ -44,8 +44,8 @@ impl Row {
     }
 }
 
-/// The rows for a prediction, of whose marks some are `drawn` and the weakest may be `left_out`.
-pub fn rows(prediction: &Prediction, drawn: &[Mark<'_>], left_out: &[Mark<'_>]) -> Vec<Row> {
+/// The rows for a prediction with these marks.
+pub fn rows(prediction: &Prediction, marks: &Marks<'_>) -> Vec<Row> {
     let named = |answer: &Answer| (answer.label.clone(), percent(answer.probability));
     let mut rows = Vec::new();
     if let Some((label, sure)) = prediction.top.first().map(named) {
@@ -54,17 +54,19 @@ pub fn rows(prediction: &Prediction, drawn: &[Mark<'_>], left_out: &[Mark<'_>]) 
     if prediction.unknown.is_some() {
         rows.push(Row::Doubt);
     }
-    let strongest = drawn.first().map_or(1.0, |mark| mark.cue.share);
-    for mark in drawn {
+    let strongest = marks.shown.first().map_or(1.0, |mark| mark.cue.share);
+    for mark in &marks.shown {
         let share = mark.cue.share;
-        rows.push(Row::Mark(mark.number, share / strongest, format!("{share:+.2}")));
+        rows.push(Row::Mark(mark.cue.number(), share / strongest, format!("{share:+.2}")));
     }
-    if drawn.is_empty() {
+    if marks.shown.is_empty() {
         rows.push(Row::Note("no mark speaks for it".to_string(), String::new()));
     }
-    if !left_out.is_empty() {
-        let share: f32 = left_out.iter().map(|mark| mark.cue.share).sum();
-        rows.push(Row::Note(format!("weaker marks: {}", left_out.len()), format!("{share:+.2}")));
+    for (what, Rest { count, share }) in [("weaker marks", marks.weaker), ("from no one place", marks.spread)]
+    {
+        if count > 0 {
+            rows.push(Row::Note(format!("{what}: {count}"), format!("{share:+.2}")));
+        }
     }
     if let Some((label, sure)) = prediction.top.get(1).map(named) {
         rows.push(Row::Note(format!("then {label}"), sure));

@@ -1,23 +1,34 @@
-//! The marks in the picture: a box around each, and a numbered disc at its peak.
+//! The marks in the picture: a line around each, and a numbered disc at its peak.
 
 use embedded_graphics::pixelcolor::Rgb888;
 use embedded_graphics::prelude::*;
-use embedded_graphics::primitives::{Line, PrimitiveStyle, Rectangle};
+use embedded_graphics::primitives::{Line, PrimitiveStyle};
 use embedded_graphics::text::Alignment;
 use fieldmark::PartCue;
+use ndarray::{ArrayView3, Axis};
 
 use super::canvas::Canvas;
 use super::colours::{DARK, colour};
+use super::contour::{self, Cells};
 use crate::marks::Mark;
 
 /// Radius of a disc, before zoom.
 pub const RADIUS: i32 = 12;
 
-/// Draws the marks into the picture, which is shown at `scale` (across, down). Boxes come first: a box may
-/// cross a disc's place, and the number must stay readable.
-pub fn draw(canvas: &mut Canvas, marks: &[Mark<'_>], scale: (f32, f32), zoom: u32) {
-    for mark in marks.iter().rev() {
-        draw_box(canvas, mark, scale, zoom);
+/// Draws the marks of `maps`, which lie on the canvas as `cells` says, into the picture, which is shown at `scale` (across,
+/// down). Lines come first: a line may cross a disc's place, and the number must stay readable.
+pub fn draw(
+    canvas: &mut Canvas,
+    marks: &[Mark<'_>],
+    maps: &ArrayView3<'_, f32>,
+    cells: &Cells,
+    scale: (f32, f32),
+    zoom: u32,
+) {
+    for Mark { cue, .. } in marks.iter().rev() {
+        let map = maps.index_axis(Axis(0), cue.channel);
+        let peak = (peak(cue, scale), cue.strength);
+        contour::draw(canvas, cells, &map, peak, colour(cue.number()), zoom);
     }
     let mut taken = Vec::with_capacity(marks.len());
     for mark in marks {
@@ -26,11 +37,11 @@ pub fn draw(canvas: &mut Canvas, marks: &[Mark<'_>], scale: (f32, f32), zoom: u3
         let place = free_place(peak, hidden, &taken, canvas.size(), zoom as i32);
         taken.push(place);
         if place != peak {
-            draw_leader(canvas, peak, place, colour(mark.number), zoom);
+            draw_leader(canvas, peak, place, colour(mark.cue.number()), zoom);
         }
     }
     for (mark, &place) in marks.iter().zip(&taken) {
-        draw_disc(canvas, place, mark.number, zoom);
+        draw_disc(canvas, place, mark.cue.number(), zoom);
     }
 }
 
@@ -43,15 +54,6 @@ fn is_hidden_by_disc(cue: &PartCue, scale: (f32, f32), zoom: u32) -> bool {
 
 fn peak(cue: &PartCue, scale: (f32, f32)) -> Point {
     Point::new((cue.x * scale.0) as i32, (cue.y * scale.1) as i32)
-}
-
-fn draw_box(canvas: &mut Canvas, mark: &Mark<'_>, scale: (f32, f32), zoom: u32) {
-    let [left, top, right, bottom] = mark.cue.bounds;
-    let corner = |x: f32, y: f32| Point::new((x * scale.0).round() as i32, (y * scale.1).round() as i32);
-    let area = Rectangle::with_corners(corner(left, top), corner(right, bottom) - Point::new(1, 1));
-    canvas.outline(area, DARK, 4 * zoom);
-    let within = area.offset(-(zoom as i32));
-    canvas.outline(within, colour(mark.number), 2 * zoom);
 }
 
 /// From a peak to the disc that had to stand aside.
@@ -90,8 +92,11 @@ fn free_place(peak: Point, keep_clear: bool, taken: &[Point], size: Size, zoom: 
 
 #[cfg(test)]
 mod tests {
+    use fieldmark::{ResizeRule, View};
+    use ndarray::Array3;
+
     use super::*;
-    use crate::marks::marks;
+    use crate::marks::Marks;
     use crate::marks::tests::cue;
 
     const SIZE: Size = Size::new(200, 100);
@@ -121,7 +126,9 @@ mod tests {
     fn marks_stay_inside_the_tiniest_picture() {
         let cues = [cue(0, 1.0, 1.0, 2.0), cue(1, 0.0, 900.0, 1.0)];
         let mut canvas = Canvas::new(1, 5, Rgb888::WHITE);
-        draw(&mut canvas, &marks(&cues), (1.0, 1.0), 2);
+        let cells = Cells::of(&View::new(1, 5, ResizeRule::Squash, 8), 8, (2, 2), (1, 5), canvas.size());
+        let maps = Array3::from_elem((2, 2, 2), 1.0);
+        draw(&mut canvas, &Marks::of(&cues, 3).shown, &maps.view(), &cells, (1.0, 1.0), 2);
         assert_eq!((canvas.width(), canvas.height()), (1, 5));
     }
 }
