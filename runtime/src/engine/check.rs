@@ -2,7 +2,9 @@
 //!
 //! Sizes in a file are claims. What is checked here bounds what loading may allocate: every constant is
 //! as long as its bytes, what is computed from constants alone keeps their size, and no operator makes
-//! a tensor out of a number in the file.
+//! a tensor out of a number in the file, but for `Resize`, whose factors are small.
+
+mod resize;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +26,7 @@ pub(super) const OUTPUTS: [&str; 2] = ["logits", "maps"];
 
 /// Convolutional networks need no others; control flow, random numbers, and shapes made of numbers in
 /// the file are left out on purpose.
-const OPERATORS: [&str; 47] = [
+const OPERATORS: [&str; 48] = [
     "Add",
     "AveragePool",
     "BatchNormalization",
@@ -60,6 +62,7 @@ const OPERATORS: [&str; 47] = [
     "ReduceSum",
     "Relu",
     "Reshape",
+    "Resize",
     "Sigmoid",
     "Slice",
     "Softmax",
@@ -118,6 +121,7 @@ pub(super) fn check_model(
     let graph = model.graph.as_ref().expect("read_onnx found a graph");
     check_operators(graph)?;
     check_windows(graph)?;
+    resize::check_resizes(graph)?;
     let constants = constants(graph)?;
     check_constant_nodes(graph, constants, bytes)?;
     check_input(graph, description)?;

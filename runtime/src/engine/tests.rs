@@ -399,3 +399,33 @@ fn frames_of_another_size_do_not_run() {
     let error = engine().run(&pattern(1, SIDE + 1)).unwrap_err();
     assert!(error.to_string().contains("takes 112 x 112 pixels, got 113 x 113"), "{error}");
 }
+
+#[test]
+fn only_small_whole_factors_make_maps_larger() {
+    let resized = |count: usize, dims: &[i64], scales: Vec<f32>| {
+        refusal_after(|model| {
+            let graph = model.graph.as_mut().unwrap();
+            graph.initializer.push(tensor("scales", dims, scales.clone()));
+            for at in 0..count {
+                graph.node.push(node("Resize", &["maps", "", "scales"], &format!("larger{at}"), Vec::new()));
+            }
+        })
+    };
+    for scales in [
+        vec![1.0, 1.0, 9.0, 1.0],
+        vec![1.0, 2.0, 1.0, 1.0],
+        vec![1.0, 1.0, 1.5, 2.0],
+        vec![1.0, 1.0, f32::NAN, 1.0],
+    ] {
+        let message = resized(1, &[4], scales);
+        assert!(message.contains("scales 1, 1, and two whole numbers up to 8"), "{message}");
+    }
+    assert!(resized(1, &[2], vec![2.0, 2.0]).contains("two whole numbers"));
+    assert!(resized(4, &[4], vec![1.0, 1.0, 2.0, 4.0]).contains("64 times the cells at most"));
+    // A size that is computed, or no constant at all.
+    let message = refusal_after(|model| {
+        let graph = model.graph.as_mut().unwrap();
+        graph.node.push(node("Resize", &["maps", "", "maps"], "larger", Vec::new()));
+    });
+    assert!(message.contains("in a constant"), "{message}");
+}

@@ -17,7 +17,7 @@ use super::simd::Neon;
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
 use super::simple::{
-    Affine, AffineRow, Grouping, Import, ImportRow, PoolRow, Pooling, Reduction, Source, export,
+    Affine, AffineRow, Grouping, Import, ImportRow, PoolRow, Pooling, Reduction, Source, Upsampling, export,
 };
 use super::team::Team;
 use super::window::{Buffers, Shape, Window};
@@ -94,6 +94,7 @@ enum Kind {
     Winograd(Winograd),
     Separable(Box<Separable>),
     Pooling(Pooling),
+    Upsampling(Upsampling),
     Affine(Affine),
     Grouping(Grouping),
     /// To output number `out`.
@@ -221,6 +222,14 @@ impl Builder {
         let shape = self.shape([input.channels, output[0], output[1]]);
         let window = Window { input, output: shape, kernel, stride, dilation, before };
         self.step(Kind::Pooling(Pooling { window, reduction }), x, None, shape)
+    }
+
+    /// Every pixel `factor` times down and across.
+    pub fn upsample(&mut self, x: Value, factor: [usize; 2]) -> Value {
+        let x = self.plain(x);
+        let upsampling = Upsampling { input: self.shapes[x], factor };
+        let shape = upsampling.output();
+        self.step(Kind::Upsampling(upsampling), x, None, shape)
     }
 
     /// The largest value, or the sum, of every `xi` channels.
@@ -542,6 +551,7 @@ impl Step {
             Kind::Winograd(winograd) => winograd.tasks(round),
             Kind::Separable(separable) => separable.tasks(),
             Kind::Pooling(pooling) => pooling.window.output.height,
+            Kind::Upsampling(upsampling) => upsampling.output().height,
             Kind::Affine(affine) => affine.shape.height,
             Kind::Grouping(grouping) => grouping.output.height,
             Kind::Export(shape) => shape.channels.div_ceil(EXPORTED),
@@ -582,6 +592,7 @@ impl Task<'_> {
                 }
                 Kind::Separable(separable) => separable.task::<S>(buffers, self.own_scratch, task),
                 Kind::Pooling(pooling) => S::enter(PoolRow { pooling, x, out, y: task }),
+                Kind::Upsampling(upsampling) => upsampling.task(x, out, task),
                 Kind::Affine(affine) => S::enter(AffineRow { affine, buffers, y: task }),
                 Kind::Grouping(grouping) => grouping.task(x, out, task),
                 Kind::Export(shape) => {

@@ -1,4 +1,4 @@
-//! What is not a convolution: pooling, sums, and the way into and out of the layout of the kernels.
+//! What is not a convolution: pooling, upsampling, sums, and the way into and out of the layout of the kernels.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -81,6 +81,34 @@ impl Kernel for PoolRow<'_> {
     unsafe fn run<S: Simd>(self) {
         // Safety: the promise of `Pooling::task`.
         unsafe { self.pooling.task::<S>(self.x, self.out, self.y) }
+    }
+}
+
+/// Every pixel so many times down and across: the nearest neighbour.
+#[derive(Debug)]
+pub(super) struct Upsampling {
+    pub(super) input: Shape,
+    pub(super) factor: [usize; 2],
+}
+
+impl Upsampling {
+    pub(super) fn output(&self) -> Shape {
+        let Shape { height, width, .. } = self.input;
+        Shape { height: height * self.factor[0], width: width * self.factor[1], ..self.input }
+    }
+
+    /// Makes a row of the output.
+    ///
+    /// # Safety
+    /// They are of the shapes.
+    pub(super) unsafe fn task(&self, x: *const f32, out: *mut f32, y: usize) {
+        let (Shape { width, stride, .. }, [down, across]) = (self.input, self.factor);
+        for column in 0..width * across {
+            let from = (y / down * width + column / across) * stride;
+            let to = (y * width * across + column) * stride;
+            // Safety: the row and the column are inside, of the input as of the output.
+            unsafe { x.add(from).copy_to_nonoverlapping(out.add(to), stride) };
+        }
     }
 }
 

@@ -303,6 +303,28 @@ fn means_count_padding_or_not() {
 }
 
 #[test]
+fn upsampling_repeats_every_pixel() {
+    for (isa, factor) in
+        available().into_iter().flat_map(|isa| [[2, 2], [1, 3], [4, 1]].map(|factor| (isa, factor)))
+    {
+        let [channels, height, width] = [19, 3, 5];
+        let x = Draw(7).floats(channels * height * width);
+        let mut builder = Builder::new(isa, Storage::Single, 1);
+        let value = builder.input([channels, height, width]);
+        let value = builder.upsample(value, factor);
+        assert_eq!(builder.size(value), [channels, height * factor[0], width * factor[1]]);
+        builder.output(value);
+        let out = outcome(&builder.finish(), &Alone, &[&x], x.len() * factor[0] * factor[1]);
+        let (rows, columns) = (height * factor[0], width * factor[1]);
+        let expected = (0..out.len()).map(|at| {
+            let (channel, row, column) = (at / (rows * columns), at / columns % rows, at % columns);
+            x[(channel * height + row / factor[0]) * width + column / factor[1]]
+        });
+        assert!(out.iter().copied().eq(expected), "{isa}, {factor:?}");
+    }
+}
+
+#[test]
 fn what_is_not_a_number_goes_through_the_clamp() {
     let convolution = Convolution {
         kernel: [1, 1],

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, MaxPool, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::nn::DataFormat;
+use tract_onnx::tract_core::ops::nn::resize::{CoordTransformer, Interpolator, Nearest, Resize};
 
 use super::facts::{constant, size};
 use super::head::{Group, is_map_sum, is_same, matrix};
@@ -17,6 +18,8 @@ pub(super) enum Known<'a> {
     Convolution(Convolution<'a>),
     /// What its window does, without parameters.
     Pool(Convolution<'static>, Reduction),
+    /// Every pixel so many times down and across.
+    Upsample([usize; 2]),
     /// A value joined with a constant, or with another value.
     Join(Join),
     /// One of the nodes that reduce groups of channels.
@@ -50,6 +53,9 @@ impl<'a> Known<'a> {
             let window = window(model, node, &pool.pool_spec).filter(|_| pool.normalize);
             return Ok(window.map(|window| Known::Pool(window, mean)));
         }
+        if let Some(factor) = upsampling(model, node)? {
+            return Ok(Some(Known::Upsample(factor)));
+        }
         if is_same(model, node) {
             return Ok(Some(Known::Same));
         }
@@ -66,6 +72,27 @@ impl<'a> Known<'a> {
     pub(super) fn is_window(&self) -> bool {
         matches!(self, Known::Convolution(_) | Known::Pool(..))
     }
+}
+
+/// How many times a node repeats every pixel, down and across.
+fn upsampling(model: &TypedModel, node: &TypedNode) -> TractResult<Option<[usize; 2]>> {
+    if node.op.name() != "Resize" {
+        return Ok(None);
+    }
+    let Some([channels, height, width]) = size(model, node.inputs[0]) else { return Ok(None) };
+    // ONNX's operator is private to tract; it hands over the one of tract's core, whose modes can be seen.
+    let Some(patch) = node.op.declutter(model, node)? else { return Ok(None) };
+    let resize = patch.model.nodes.iter().find_map(|node| node.op_as::<Resize>());
+    let is_repeating = resize.is_some_and(|resize| {
+        resize.interpolator == Interpolator::Nearest
+            && resize.coord_transformer == CoordTransformer::Asymmetric
+            && resize.nearest == Nearest::Floor
+    });
+    let larger =
+        size(model, OutletId::new(node.id, 0)).filter(|larger| is_repeating && larger[0] == channels);
+    let factor =
+        larger.map(|[_, down, across]| ([down / height, across / width], [down % height, across % width]));
+    Ok(factor.filter(|(_, rest)| *rest == [0, 0]).map(|(factor, _)| factor))
 }
 
 /// What a window does, without parameters.

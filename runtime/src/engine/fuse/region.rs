@@ -99,6 +99,10 @@ impl Planner<'_> {
                 let x = self.value(x)?;
                 (self.builder.pool(x, window, *reduction), id)
             }
+            Known::Upsample(factor) => {
+                let x = self.value(x)?;
+                (self.builder.upsample(x, *factor), id)
+            }
             Known::Join(join) => self.join(id, join)?,
             Known::Group(Group { xi, max, nodes }) => {
                 self.absorbed.extend(nodes);

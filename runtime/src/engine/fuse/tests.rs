@@ -306,3 +306,36 @@ fn a_fully_connected_layer_after_the_mean_is_all_kernels() {
         assert_eq!(found(w, &IMAGE), (1, true), "transposed {transposed}");
     }
 }
+
+/// Two levels of maps, added: those of stride 2, and those of stride 4 scaled up.
+fn two_levels(scales: [f32; 4], modes: [&str; 3]) -> Writer {
+    let mut writer = Writer::default();
+    writer.conv("image", "fine", [20, 3, 3, 3], vec![ints("strides", &[2, 2]), ints("pads", &[1; 4])]);
+    writer.op("Relu", &["fine"], "fine.relu", Vec::new());
+    writer.conv("fine.relu", "coarse", [12, 20, 3, 3], vec![ints("strides", &[2, 2]), ints("pads", &[1; 4])]);
+    writer.conv("coarse", "deep", [18, 12, 1, 1], Vec::new());
+    writer.tensors.push(tensor("scales", &[4], scales.to_vec()));
+    let [mode, transform, nearest] = modes;
+    let modes = vec![
+        text("mode", mode),
+        text("coordinate_transformation_mode", transform),
+        text("nearest_mode", nearest),
+    ];
+    writer.op("Resize", &["deep", "", "scales"], "up", modes);
+    writer.conv("fine.relu", "near", [18, 20, 1, 1], Vec::new());
+    writer.op("Add", &["near", "up"], "sum", Vec::new());
+    writer.op("Relu", &["sum"], "y", Vec::new());
+    writer
+}
+
+#[test]
+fn maps_that_are_scaled_up_and_added_stay_in_one_region() {
+    let nearest = ["nearest", "asymmetric", "floor"];
+    assert_eq!(found(two_levels([1.0, 1.0, 2.0, 2.0], nearest), &[1, 3, 40, 24]), (1, true));
+}
+
+#[test]
+fn other_ways_to_scale_are_tracts() {
+    let linear = ["linear", "half_pixel", "floor"];
+    assert_eq!(found(two_levels([1.0, 1.0, 2.0, 2.0], linear), &[1, 3, 40, 24]), (1, false));
+}
