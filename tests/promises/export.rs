@@ -97,7 +97,9 @@ fn every_backbone_exports_and_agrees() {
 fn every_class_layer_and_head_exports_and_agrees() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset::read(&birds(folder.path()), &SplitRule::default()).unwrap();
-    for class_layer in [ClassLayer::Project { stride: 4 }, ClassLayer::Native, ClassLayer::Allot] {
+    let hypercolumn = ClassLayer::Hypercolumn { stride: 4 };
+    for class_layer in [ClassLayer::Project { stride: 4 }, hypercolumn, ClassLayer::Native, ClassLayer::Allot]
+    {
         for head in [HeadKind::GroupMean, HeadKind::GroupMax, HeadKind::Linear] {
             for weights in [WeightType::F32, WeightType::F16] {
                 let network = NetworkConfig { class_layer, head, ..NETWORK };

@@ -304,9 +304,7 @@ fn means_count_padding_or_not() {
 
 #[test]
 fn upsampling_repeats_every_pixel() {
-    for (isa, factor) in
-        available().into_iter().flat_map(|isa| [[2, 2], [1, 3], [4, 1]].map(|factor| (isa, factor)))
-    {
+    for (isa, factor) in available().flat_map(|isa| [[2, 2], [1, 3], [4, 1]].map(|factor| (isa, factor))) {
         let [channels, height, width] = [19, 3, 5];
         let x = Draw(7).floats(channels * height * width);
         let mut builder = Builder::new(isa, Storage::Single, 1);

@@ -83,6 +83,16 @@ pub enum BackboneError {
         /// What it has.
         strides: Vec<usize>,
     },
+    /// Nothing lies above the maps of that stride.
+    #[error(
+        "{backbone} has no maps coarser than those of stride {asked}; choose a smaller stride, or the class layer `project`"
+    )]
+    Coarser {
+        /// Which.
+        backbone: Backbone,
+        /// What was asked for.
+        asked: usize,
+    },
     /// A width that its last block cannot have.
     #[error(
         "{backbone} ends in a bottleneck, whose width is a multiple of 4, not {width}; choose xi so that classes times xi is one, or the class layer `project`"
@@ -233,6 +243,9 @@ impl Convention {
                 let [body, shortcut] = [body, shortcut]
                     .map(|layers| layers.into_iter().map(|layer| self.applied(layer)).collect());
                 Layer::Residual { body, shortcut }
+            }
+            Layer::Beside { body } => {
+                Layer::Beside { body: body.into_iter().map(|layer| self.applied(layer)).collect() }
             }
             other => other,
         }

@@ -63,6 +63,11 @@ pub enum Layer {
         /// The other branch; empty: `x` itself.
         shortcut: Vec<Layer>,
     },
+    /// `x`, and after its channels those of `body(x)`, whose coarser cells are repeated over those of `x`.
+    Beside {
+        /// Its maps' sides divide those of `x`.
+        body: Vec<Layer>,
+    },
     /// Global average pooling, `B x C x H x W` to `B x C`.
     GlobalPool,
     /// Cross-channel maximum of each group, `B x N x H x W` to `B x c x H x W`.
@@ -159,6 +164,15 @@ pub struct Linear {
     pub outputs: usize,
 }
 
+impl Conv {
+    /// Every cell by itself: one tap, no stride, no groups.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1]
+            && (self.stride, self.groups) == (1, 1)
+            && matches!(self.padding, Padding::Same | Padding::Explicit(0))
+    }
+}
+
 impl Padding {
     /// Zeros above, left, below, right of maps of this height and width, for a kernel and stride.
     pub fn around(self, [height, width]: [usize; 2], kernel: [usize; 2], stride: usize) -> [usize; 4] {
@@ -186,6 +200,10 @@ pub(crate) fn title(layer: &Layer) -> String {
         Layer::Residual { body, .. } => match body.first() {
             Some(first) => format!("the residual that begins with {}", title(first)),
             None => "an empty residual".into(),
+        },
+        Layer::Beside { body } => match body.first() {
+            Some(first) => format!("the two levels of which the second begins with {}", title(first)),
+            None => "two levels of which the second is empty".into(),
         },
         Layer::GlobalPool => "the global pooling".into(),
         Layer::Ccmp { .. } => "the cross-channel maximum".into(),

@@ -29,6 +29,13 @@ pub enum ClassLayer {
         /// Input pixels a cell.
         stride: usize,
     },
+    /// As `Project`, on the maps of `stride` and the backbone's last, coarser ones together, which are repeated over their
+    /// cells: hypercolumns (Hariharan et al. 2015). What a cell sees decides where a mark lies, what the backbone knows at its
+    /// end whose it is.
+    Hypercolumn {
+        /// Input pixels a cell of the finer maps.
+        stride: usize,
+    },
     /// The backbone's own last width is `c * xi`, as in the authors' training from scratch.
     Native,
     /// The backbone's own channels, shared out as evenly as they can be, larger groups last; xi follows.
@@ -70,7 +77,7 @@ pub struct Network {
     pub precision: Precision,
 }
 
-/// The first layer above the backbone in [`ClassLayer::Project`].
+/// The first layer above the backbone in [`ClassLayer::Project`] and [`ClassLayer::Hypercolumn`].
 const CLASS_ALIGNED: &str = "class_aligned.conv";
 
 /// What one pass gives.
@@ -212,16 +219,9 @@ fn class_aligned(
 ) -> Result<(Vec<Layer>, Layout), NetworkError> {
     match config.class_layer {
         ClassLayer::Project { stride } => {
-            let layout = Layout::uniform(classes, config.xi)?;
-            let mut layers = backbone_layers(config, Cut::Stride(stride))?;
-            let (inputs, outputs) = (channels(&layers, side)?, layout.channels());
-            layers.extend([
-                Layer::Conv(conv(CLASS_ALIGNED, inputs, outputs, 1, 1, Padding::Explicit(0))),
-                norm("class_aligned.bn", outputs, 1e-5),
-                Layer::Relu,
-            ]);
-            Ok((layers, layout))
+            projected(config, backbone_layers(config, Cut::Stride(stride))?, classes, side)
         }
+        ClassLayer::Hypercolumn { stride } => projected(config, hypercolumns(config, stride)?, classes, side),
         ClassLayer::Native => {
             let layout = Layout::uniform(classes, config.xi)?;
             Ok((backbone_layers(config, Cut::Width(layout.channels()))?, layout))
@@ -232,6 +232,35 @@ fn class_aligned(
             Ok((layers, layout))
         }
     }
+}
+
+/// `layers`, and above them a class-aligned layer of its own.
+fn projected(
+    config: &NetworkConfig,
+    mut layers: Vec<Layer>,
+    classes: usize,
+    side: u32,
+) -> Result<(Vec<Layer>, Layout), NetworkError> {
+    let layout = Layout::uniform(classes, config.xi)?;
+    let (inputs, outputs) = (channels(&layers, side)?, layout.channels());
+    layers.extend([
+        Layer::Conv(conv(CLASS_ALIGNED, inputs, outputs, 1, 1, Padding::Explicit(0))),
+        norm("class_aligned.bn", outputs, 1e-5),
+        Layer::Relu,
+    ]);
+    Ok((layers, layout))
+}
+
+/// The backbone as far as the maps of `stride`, and beside these its last.
+fn hypercolumns(config: &NetworkConfig, stride: usize) -> Result<Vec<Layer>, BackboneError> {
+    let mut layers = backbone_layers(config, Cut::Stride(stride))?;
+    let mut whole = backbone_layers(config, Cut::End)?;
+    let body = whole.split_off(layers.len());
+    if layer::stride(&body) == 1 {
+        return Err(BackboneError::Coarser { backbone: config.backbone, asked: stride });
+    }
+    layers.push(Layer::Beside { body });
+    Ok(layers)
 }
 
 fn backbone_layers(config: &NetworkConfig, cut: Cut) -> Result<Vec<Layer>, BackboneError> {
@@ -302,7 +331,7 @@ impl Network {
     }
 
     /// Layers of the trunk that are the backbone's: those below the class-aligned layer of
-    /// [`ClassLayer::Project`], or all.
+    /// [`ClassLayer::Project`] and [`ClassLayer::Hypercolumn`], or all.
     pub fn backbone_depth(&self) -> usize {
         let is_class_aligned =
             |layer: &Layer| matches!(layer, Layer::Conv(conv) if conv.name == CLASS_ALIGNED);

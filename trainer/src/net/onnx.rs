@@ -94,6 +94,8 @@ pub struct Attribute {
     pub f: Option<f32>,
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub s: Option<Vec<u8>>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
     /// `AttributeProto.AttributeType`: which of the values it is.
@@ -162,6 +164,11 @@ impl Attribute {
     /// An integer.
     pub fn int(name: &str, value: i64) -> Attribute {
         Attribute { name: name.into(), i: Some(value), r#type: 2, ..Attribute::default() }
+    }
+
+    /// A word.
+    pub fn string(name: &str, value: &str) -> Attribute {
+        Attribute { name: name.into(), s: Some(value.into()), r#type: 3, ..Attribute::default() }
     }
 
     /// Integers.

@@ -196,20 +196,21 @@ impl Config {
             }
             Crop::Shifted { by } => in_range("augment.crop.by", "0 to 1", by, share(f64::from(by))),
         }?;
-        let has_class_layer = matches!(self.network.class_layer, ClassLayer::Project { .. });
+        let class_layer = self.network.class_layer;
+        let has_class_layer = !matches!(class_layer, ClassLayer::Native | ClassLayer::Allot);
         in_range(
             "loss.diversity_reach",
             "network, where the class-aligned channels are the backbone's own",
             "class-layer",
             has_class_layer || loss.diversity_reach == Reach::Network,
         )?;
-        match (loss.keep, self.network.class_layer) {
+        match (loss.keep, class_layer) {
             // With `allot` xi follows from the backbone's width; the mask itself refuses what does not fit.
-            (Keep::Count(count), ClassLayer::Project { .. } | ClassLayer::Native) => {
+            (Keep::Half, _) | (Keep::Count(_), ClassLayer::Allot) => Ok(()),
+            (Keep::Count(count), _) => {
                 let expected = format!("1 to xi ({})", self.network.xi);
                 in_range("loss.keep", &expected, count, (1..=self.network.xi).contains(&count))
             }
-            _ => Ok(()),
         }
     }
 }

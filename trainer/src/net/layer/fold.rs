@@ -30,6 +30,9 @@ fn fold_into(layers: &[Layer], params: &Params, folded: &mut Params) -> Result<V
                 body: fold_into(body, params, folded)?,
                 shortcut: fold_into(shortcut, params, folded)?,
             }),
+            (Layer::Beside { body }, _) => {
+                out.push(Layer::Beside { body: fold_into(body, params, folded)? });
+            }
             (Layer::Dropout { .. }, _) => {}
             (
                 Layer::Normalise { .. }

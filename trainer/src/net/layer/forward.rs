@@ -68,6 +68,7 @@ fn apply(
                 (ops::add(&body, &shortcut)?, false)
             }
         }
+        Layer::Beside { body } => (ops::beside(x, &forward(body, params, x, mode)?)?, false),
         Layer::GlobalPool => (ops::gap(x)?, false),
         Layer::Ccmp { layout } => (ops::ccmp(x, layout)?, false),
         Layer::GroupLinear(linear) => (group_linear(linear, params, x)?, false),

@@ -153,6 +153,7 @@ fn layer_specs(layer: &Layer) -> Vec<ParamSpec> {
             specs.extend(parameter_specs(shortcut));
             specs
         }
+        Layer::Beside { body } => parameter_specs(body),
         Layer::GroupLinear(linear) => vec![
             constant(&linear.name, "weight", linear.layout.channels(), linear.first_weight, ParamKind::Scale),
             constant(&linear.name, "bias", linear.layout.classes(), 0.0, ParamKind::Bias),

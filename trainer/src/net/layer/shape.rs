@@ -75,6 +75,23 @@ pub enum ShapeError {
         /// The shortcut's end.
         shortcut: Shape,
     },
+    /// Levels whose cells do not fit.
+    #[error(
+        "{layer}: maps of {height} x {width} cells beside maps of {rows} x {columns}, which must divide them; choose an \
+         input side that is a multiple of the coarser stride"
+    )]
+    Levels {
+        /// Which.
+        layer: String,
+        /// Of the finer maps.
+        height: usize,
+        /// Of the finer maps.
+        width: usize,
+        /// Of the coarser maps.
+        rows: usize,
+        /// Of the coarser maps.
+        columns: usize,
+    },
 }
 
 /// The shape that `layers` make of `input`, `C x H x W`.
@@ -115,6 +132,7 @@ fn layer_stride(layer: &Layer) -> usize {
         | Layer::BatchNorm(_)
         | Layer::Relu
         | Layer::Relu6
+        | Layer::Beside { .. }
         | Layer::GlobalPool
         | Layer::Ccmp { .. }
         | Layer::GroupLinear(_)
@@ -144,6 +162,7 @@ fn convolved_from(layers: &[Layer], mut input: Shape) -> Result<u64, ShapeError>
             Layer::Residual { body, shortcut } => {
                 convolved_from(body, input)? + convolved_from(shortcut, input)?
             }
+            Layer::Beside { body } => convolved_from(body, input)?,
             _ => 0,
         };
         input = output;
@@ -153,10 +172,18 @@ fn convolved_from(layers: &[Layer], mut input: Shape) -> Result<u64, ShapeError>
 
 fn multiply_adds(layers: &[Layer], mut input: Shape) -> Result<u64, ShapeError> {
     let mut sum = 0;
-    for layer in layers {
+    let mut rest = layers;
+    while let [layer, after @ ..] = rest {
         let output = layer_shape(layer, input)?;
-        sum += layer_multiply_adds(layer, input, output)?;
-        input = output;
+        (sum, input, rest) = match (layer, after) {
+            // As it is exported: on each level at its own cells.
+            (Layer::Beside { body }, [next @ Layer::Conv(conv), after @ ..]) if conv.is_pointwise() => {
+                let values = values(input) + values(shape_from(body, input)?);
+                let of_body = multiply_adds(body, input)?;
+                (sum + of_body + (conv.outputs * values) as u64, layer_shape(next, output)?, after)
+            }
+            _ => (sum + layer_multiply_adds(layer, input, output)?, output, after),
+        };
     }
     Ok(sum)
 }
@@ -170,6 +197,7 @@ fn layer_multiply_adds(layer: &Layer, input: Shape, output: Shape) -> Result<u64
         Layer::Linear(linear) => (linear.inputs * linear.outputs) as u64,
         Layer::GroupLinear(linear) => linear.layout.channels() as u64,
         Layer::Residual { body, shortcut } => multiply_adds(body, input)? + multiply_adds(shortcut, input)?,
+        Layer::Beside { body } => multiply_adds(body, input)?,
         Layer::Normalise { .. }
         | Layer::BatchNorm(_)
         | Layer::Relu
@@ -222,6 +250,14 @@ pub(crate) fn layer_shape(layer: &Layer, input: Shape) -> Result<Shape, ShapeErr
             } else {
                 Err(ShapeError::Branches { layer: title(layer), body, shortcut })
             }
+        }
+        Layer::Beside { body } => {
+            let [channels, height, width] = maps(layer, input)?;
+            let [deep, rows, columns] = maps(layer, shape_from(body, input)?)?;
+            if height % rows != 0 || width % columns != 0 {
+                return Err(ShapeError::Levels { layer: title(layer), height, width, rows, columns });
+            }
+            Ok(Shape::Maps([channels + deep, height, width]))
         }
         Layer::GlobalPool => Ok(Shape::Vector(maps(layer, input)?[0])),
         Layer::Ccmp { layout } => {

@@ -98,6 +98,13 @@ fn residual() -> Layer {
     }
 }
 
+/// Maps of 6 channels beside those of half as many cells, of 5.
+fn two_levels() -> Layer {
+    let body =
+        vec![Layer::Conv(conv("deep.0", 6, 5, 3, 2, Explicit(1))), norm("deep.1", 5, 1e-5), Layer::Relu];
+    Layer::Beside { body }
+}
+
 #[test]
 fn the_inferred_shape_is_that_of_the_forward_pass() {
     let input = [6, 7, 8];
@@ -129,6 +136,8 @@ fn the_inferred_shape_is_that_of_the_forward_pass() {
         (input, vec![around], Maps(input)),
         (input, vec![halving, Layer::Relu], Maps([8, 4, 4])),
         (input, vec![residual()], Maps(input)),
+        ([6, 4, 8], vec![two_levels()], Maps([11, 4, 8])),
+        ([6, 4, 8], vec![two_levels(), Layer::Conv(conv("conv", 11, 4, 1, 1, Explicit(0)))], Maps([4, 4, 8])),
         (input, vec![Layer::Ccmp { layout: groups(&[2, 2, 2]) }], Maps([3, 7, 8])),
         (input, vec![Layer::Ccmp { layout: groups(&[1, 3, 1, 1]) }], Maps([4, 7, 8])),
         (input, vec![Layer::GlobalPool, Layer::Dropout { p: 0.5 }], Vector(6)),
@@ -721,6 +730,16 @@ fn cost_is_that_of_a_network_counted_by_hand() {
     let expected =
         Cost { multiply_adds: 1728 + 576 + 2 * 384 + 6 + 15, parameters: 112 + 8 + 36 + 2 * 24 + 9 + 20 };
     assert_eq!(cost(&layers, [3, 8, 8]), Ok(expected));
+}
+
+#[test]
+fn a_product_of_two_levels_costs_what_each_does_at_its_own_cells() {
+    let layers = [two_levels(), Layer::Conv(conv("conv", 11, 4, 1, 1, Explicit(0)))];
+    // 5 x 2 x 4 values of 54 products; then 4 times the 6 x 4 x 8 finer and 5 x 2 x 4 coarser values.
+    let multiply_adds = 5 * 8 * 54 + 4 * (6 * 32 + 5 * 8);
+    assert_eq!(cost(&layers, [6, 4, 8]).unwrap().multiply_adds, multiply_adds);
+    let refusal = shape(&[two_levels()], [6, 5, 8]).unwrap_err().to_string();
+    assert!(refusal.contains("maps of 5 x 8 cells beside maps of 3 x 4"), "{refusal}");
 }
 
 #[test]

@@ -60,10 +60,12 @@ fn each_class_layer_gives_maps_of_its_width_and_stride() {
     let cases = [
         (Backbone::Tiny, ClassLayer::Project { stride: 8 }, 4, [12, 4, 4]),
         (Backbone::Tiny, ClassLayer::Project { stride: 4 }, 4, [12, 8, 8]),
+        (Backbone::Tiny, ClassLayer::Hypercolumn { stride: 4 }, 4, [12, 8, 8]),
         (Backbone::Tiny, ClassLayer::Native, 4, [12, 4, 4]),
         (Backbone::Tiny, ClassLayer::Allot, 5, [128, 4, 4]),
         (Backbone::Resnet18, ClassLayer::Project { stride: 8 }, 4, [12, 4, 4]),
         (Backbone::Resnet18, ClassLayer::Project { stride: 16 }, 4, [12, 2, 2]),
+        (Backbone::Resnet18, ClassLayer::Hypercolumn { stride: 16 }, 4, [12, 2, 2]),
         (Backbone::Resnet18, ClassLayer::Native, 4, [12, 2, 2]),
         (Backbone::Resnet18, ClassLayer::Allot, 7, [512, 1, 1]),
     ];
@@ -77,6 +79,21 @@ fn each_class_layer_gives_maps_of_its_width_and_stride() {
         assert!(flat(&maps).iter().all(|value| *value >= 0.0), "{backbone} {class_layer:?}");
         assert!(flat(&maps).iter().any(|value| *value > 0.0), "{backbone} {class_layer:?}");
     }
+}
+
+#[test]
+fn hypercolumns_need_coarser_maps_whose_cells_fit() {
+    let refusal = |backbone, stride, side| {
+        build(&config(backbone, ClassLayer::Hypercolumn { stride }), 4, side, 1).unwrap_err().to_string()
+    };
+    assert!(refusal(Backbone::Tiny, 8, 32).contains("no maps coarser than those of stride 8"));
+    assert!(refusal(Backbone::Tiny, 5, 32).contains("no maps of stride 5"));
+    // 13 cells beside 7.
+    let message = refusal(Backbone::EfficientnetLite0, 16, 208);
+    assert!(
+        message.contains("13 x 13 cells beside maps of 7 x 7") && message.contains("multiple"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -116,8 +133,14 @@ fn maps_are_nowhere_negative_in_training() {
 
 #[test]
 fn a_pass_has_the_gradients_of_candles_graph() {
-    for backbone in [Backbone::Tiny, Backbone::Resnet18, Backbone::MobilenetV2] {
-        let network = build(&config(backbone, ClassLayer::Project { stride: 8 }), 4, 32, 1).unwrap();
+    let project = ClassLayer::Project { stride: 8 };
+    for (backbone, class_layer) in [
+        (Backbone::Tiny, project),
+        (Backbone::Resnet18, project),
+        (Backbone::MobilenetV2, project),
+        (Backbone::MobilenetV2, ClassLayer::Hypercolumn { stride: 8 }),
+    ] {
+        let network = build(&config(backbone, class_layer), 4, 32, 1).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let on_the_graph = network.forward(&pictures(32), &mut Mode::Train(&mut rng)).unwrap();
         let expected = loss(&on_the_graph).backward().unwrap();
@@ -133,7 +156,12 @@ fn a_pass_has_the_gradients_of_candles_graph() {
 
 #[test]
 fn what_is_learnt_above_the_backbone_leaves_the_backbone_alone() {
-    let network = build(&config(Backbone::Tiny, ClassLayer::Project { stride: 8 }), 4, 32, 1).unwrap();
+    for class_layer in [ClassLayer::Project { stride: 8 }, ClassLayer::Hypercolumn { stride: 4 }] {
+        check_above(&build(&config(Backbone::Tiny, class_layer), 4, 32, 1).unwrap());
+    }
+}
+
+fn check_above(network: &Network) {
     let gradients = |factor: Option<f64>, is_above: bool| {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let pass = network.pass(&pictures(32), Learning::Whole(Norms::Learn), &mut rng).unwrap();
@@ -141,9 +169,9 @@ fn what_is_learnt_above_the_backbone_leaves_the_backbone_alone() {
         let second =
             factor.map(|factor| (pass.output.maps.sqr().unwrap().sum_all().unwrap() * factor).unwrap());
         match (second, is_above) {
-            (Some(second), true) => pass.backward(&first, Some(&second), &network).unwrap(),
-            (Some(second), false) => pass.backward(&(first + second).unwrap(), None, &network).unwrap(),
-            (None, _) => pass.backward(&first, None, &network).unwrap(),
+            (Some(second), true) => pass.backward(&first, Some(&second), network).unwrap(),
+            (Some(second), false) => pass.backward(&(first + second).unwrap(), None, network).unwrap(),
+            (None, _) => pass.backward(&first, None, network).unwrap(),
         }
     };
     let [without, with, above] = [(None, false), (Some(0.5), false), (Some(0.5), true)]

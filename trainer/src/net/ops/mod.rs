@@ -10,6 +10,7 @@
 #![allow(clippy::inline_always)]
 
 mod activation;
+mod beside;
 mod ccmp;
 mod columns;
 mod conv;
@@ -40,6 +41,7 @@ mod winograd;
 mod reference;
 
 pub use activation::Activation;
+pub use beside::beside;
 pub use ccmp::{ccmp, masked_ccmp};
 pub use conv::conv2d;
 pub use coverage::coverage;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use candle_core::{Device, Result};
+use candle_core::{Device, Result, Tensor};
 use fieldmark::layout::{Layout, Run};
 
 use super::WeightType;
@@ -63,7 +63,17 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn layers(&mut self, layers: &[Layer], input: &Value) -> Result<Value> {
-        layers.iter().try_fold(input.clone(), |value, layer| self.layer(layer, &value))
+        let mut value = input.clone();
+        let mut rest = layers;
+        while let [layer, after @ ..] = rest {
+            (value, rest) = match (layer, after) {
+                (Layer::Beside { body }, [Layer::Conv(conv), after @ ..]) if conv.is_pointwise() => {
+                    (self.levels(body, conv, &value)?, after)
+                }
+                _ => (self.layer(layer, &value)?, after),
+            };
+        }
+        Ok(value)
     }
 
     fn layer(&mut self, layer: &Layer, input: &Value) -> Result<Value> {
@@ -89,6 +99,11 @@ impl Lowering<'_> {
                 let (body, shortcut) = (self.layers(body, input)?, self.layers(shortcut, input)?);
                 self.node("Add", "", &[&body.name, &shortcut.name], Vec::new())
             }
+            Layer::Beside { body } => {
+                let deep = self.layers(body, input)?;
+                let deep = self.repeated(&deep, sides(input));
+                self.node("Concat", "", &[x, &deep], vec![Attribute::int("axis", 1)])
+            }
             Layer::GlobalPool => {
                 let means = self.node("GlobalAveragePool", "", &[x], Vec::new());
                 self.node("Flatten", "", &[&means], vec![Attribute::int("axis", 1)])
@@ -99,6 +114,51 @@ impl Lowering<'_> {
             Layer::Dropout { .. } => x.to_owned(),
         };
         Ok(Value { name, shape })
+    }
+
+    /// A 1x1 convolution of two levels of maps: on each at its own cells, the coarser one's result repeated over the finer
+    /// cells and added. The same function as on both beside each other, for a fraction of the products.
+    fn levels(&mut self, body: &[Layer], conv: &Conv, input: &Value) -> Result<Value> {
+        let deep = self.layers(body, input)?;
+        let Shape::Maps([channels, height, width]) = input.shape else {
+            return Err(candle_core::Error::Msg(format!("{}: two levels of vectors", conv.name)));
+        };
+        let weight = self.params.get(&format!("{}.weight", conv.name))?.as_detached_tensor();
+        let near = weight.narrow(1, 0, channels)?.contiguous()?;
+        let far = weight.narrow(1, channels, conv.inputs - channels)?.contiguous()?;
+        let far = self.weights(&format!("{}.deep.weight", conv.name), &far)?;
+        let deep_cells = sides(&deep);
+        let name = self.node("Conv", &format!("{}.deep", conv.name), &[&deep.name, &far], Vec::new());
+        let [rows, columns] = deep_cells;
+        let deep = Value { name, shape: Shape::Maps([conv.outputs, rows, columns]) };
+        let deep = self.repeated(&deep, [height, width]);
+        let mut inputs = vec![input.name.clone(), self.weights(&format!("{}.weight", conv.name), &near)?];
+        if conv.bias {
+            inputs.push(self.parameter(&format!("{}.bias", conv.name))?);
+        }
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let near = self.node("Conv", &conv.name, &inputs, Vec::new());
+        let name = self.node("Add", "", &[&near, &deep], Vec::new());
+        Ok(Value { name, shape: Shape::Maps([conv.outputs, height, width]) })
+    }
+
+    /// Maps whose cells are repeated to fill `height` and `width`, which are multiples of theirs.
+    fn repeated(&mut self, maps: &Value, [height, width]: [usize; 2]) -> String {
+        let [rows, columns] = sides(maps);
+        let (down, across) = (height / rows, width / columns);
+        let scales = TensorData::f32(
+            &format!("scales_{down}_{across}"),
+            &[4],
+            &[1.0, 1.0, down as f32, across as f32],
+        );
+        let scales = self.constant(scales);
+        let modes = [
+            ("mode", "nearest"),
+            ("coordinate_transformation_mode", "asymmetric"),
+            ("nearest_mode", "floor"),
+        ];
+        let modes = modes.map(|(name, value)| Attribute::string(name, value)).to_vec();
+        self.node("Resize", "", &[&maps.name, "", &scales], modes)
     }
 
     /// Calls the last node's output by the name of a graph output.
@@ -122,10 +182,15 @@ impl Lowering<'_> {
         name
     }
 
-    /// Adds a parameter's values, as f32 or as f16 with a cast; returns the name of the f32 value. Vectors stay
-    /// f32: they are a thousandth of the file, and biases are where rounding shows.
+    /// Adds a parameter's values; returns the name of the f32 value.
     fn parameter(&mut self, name: &str) -> Result<String> {
-        let tensor = self.params.get(name)?.as_detached_tensor().to_device(&Device::Cpu)?;
+        self.weights(name, &self.params.get(name)?.as_detached_tensor())
+    }
+
+    /// Adds values, as f32 or as f16 with a cast; returns the name of the f32 value. Vectors stay
+    /// f32: they are a thousandth of the file, and biases are where rounding shows.
+    fn weights(&mut self, name: &str, tensor: &Tensor) -> Result<String> {
+        let tensor = tensor.to_device(&Device::Cpu)?;
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
         if self.weights == WeightType::F16 && tensor.rank() > 1 {
             self.graph.initializer.push(TensorData::f16(name, tensor.dims(), &values));

@@ -101,7 +101,7 @@ fn channels(findings: &Findings) -> String {
     let each: Vec<usize> = (0..layout.classes()).map(|class| layout.xi(class)).collect();
     let (least, most) = (each.iter().min().copied().unwrap_or(0), each.iter().max().copied().unwrap_or(0));
     let made = match findings.trained.progress.config.network.class_layer {
-        ClassLayer::Project { .. } => "of its own",
+        ClassLayer::Project { .. } | ClassLayer::Hypercolumn { .. } => "of its own",
         ClassLayer::Native | ClassLayer::Allot => "of the backbone's",
     };
     if least == most {

@@ -136,7 +136,7 @@ pub struct NetworkArgs {
     /// How class-aligned channels are made
     #[arg(long, value_enum)]
     pub class_layer: Option<ClassLayerArg>,
-    /// Input pixels per map cell, for `--class-layer project`
+    /// Input pixels per map cell, for `--class-layer project` and `hypercolumn`
     #[arg(long, value_name = "PIXELS")]
     pub stride: Option<usize>,
     /// Class-aligned channels per class
@@ -225,11 +225,13 @@ pub struct OutputArgs {
     pub checkpoint_steps: Option<NonZeroUsize>,
 }
 
-/// `--class-layer`: the kinds of [`ClassLayer`]; `--stride` completes the first.
+/// `--class-layer`: the kinds of [`ClassLayer`]; `--stride` completes the first two.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ClassLayerArg {
     /// A 1x1 convolution to xi channels per class
     Project,
+    /// As project, on the maps of the stride and the backbone's last ones together
+    Hypercolumn,
     /// The backbone's last layer has xi channels per class
     Native,
     /// The backbone's own channels, shared out among the classes
@@ -327,19 +329,29 @@ impl NetworkArgs {
         self.weights.is_some() && self.allow.iter().all(|kind| *kind == Misfit::Unexpected)
     }
 
+    /// That of the options, of which each leaves what it does not say as it `was`.
+    fn class_layer(&self, was: ClassLayer) -> ClassLayer {
+        let (kind, stride) = match was {
+            ClassLayer::Project { stride } => (ClassLayerArg::Project, Some(stride)),
+            ClassLayer::Hypercolumn { stride } => (ClassLayerArg::Hypercolumn, Some(stride)),
+            // A stride alone asks for a layer that has one.
+            ClassLayer::Native | ClassLayer::Allot if self.stride.is_some() => (ClassLayerArg::Project, None),
+            ClassLayer::Native => (ClassLayerArg::Native, None),
+            ClassLayer::Allot => (ClassLayerArg::Allot, None),
+        };
+        let stride = self.stride.or(stride).unwrap_or(16);
+        match self.class_layer.unwrap_or(kind) {
+            ClassLayerArg::Project => ClassLayer::Project { stride },
+            ClassLayerArg::Hypercolumn => ClassLayer::Hypercolumn { stride },
+            ClassLayerArg::Native => ClassLayer::Native,
+            ClassLayerArg::Allot => ClassLayer::Allot,
+        }
+    }
+
     fn apply(&self, config: &mut Config) {
         let network = &mut config.network;
         set(&mut network.backbone, self.backbone);
-        network.class_layer = match (self.class_layer, self.stride, network.class_layer) {
-            (None | Some(ClassLayerArg::Project), Some(stride), _) => ClassLayer::Project { stride },
-            (None, None, class_layer) => class_layer,
-            (Some(ClassLayerArg::Project), None, ClassLayer::Project { stride }) => {
-                ClassLayer::Project { stride }
-            }
-            (Some(ClassLayerArg::Project), None, _) => ClassLayer::Project { stride: 16 },
-            (Some(ClassLayerArg::Native), ..) => ClassLayer::Native,
-            (Some(ClassLayerArg::Allot), ..) => ClassLayer::Allot,
-        };
+        network.class_layer = self.class_layer(network.class_layer);
         set(&mut network.xi, self.xi);
         set(&mut network.head, self.head);
         set(&mut network.dropout, self.dropout);

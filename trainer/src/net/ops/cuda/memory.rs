@@ -94,6 +94,15 @@ impl Fresh {
         Ok(Fresh { storage, shape })
     }
 
+    /// A copy of a contiguous tensor's values.
+    pub(super) fn copied(tensor: &Tensor) -> Result<Fresh> {
+        let (storage, layout) = tensor.storage_and_layout();
+        match storage.try_clone(layout)? {
+            Storage::Cuda(storage) => Ok(Fresh { storage, shape: tensor.shape().clone() }),
+            _ => bail!("an operation on a GPU was handed a tensor on the CPU; move it with to_device"),
+        }
+    }
+
     pub(super) fn address(&self) -> Result<u64> {
         address(&self.storage)
     }

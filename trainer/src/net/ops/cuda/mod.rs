@@ -9,6 +9,7 @@
 //! for the GPU.
 #![allow(unsafe_code)] // Kernels and cuDNN are foreign functions that write through addresses.
 
+mod beside;
 mod conv;
 mod cudnn;
 mod depthwise;
@@ -26,6 +27,7 @@ pub use cudnn::allow_tf32;
 pub use memory::{open_gpu, peak_gpu_bytes};
 pub use upload::{Upload, Uploads};
 
+pub(super) use beside::beside;
 pub(super) use conv::conv2d;
 pub(super) use groups::{ccmp, coverage};
 pub(super) use norm::{batch_norm_train, move_running, scale_shift};
