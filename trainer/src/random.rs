@@ -60,6 +60,20 @@ pub enum Stream<'a> {
         /// Of the picture, 1-based.
         number: u64,
     },
+    /// A mark planted on a photo.
+    Planted {
+        /// The data set's.
+        seed: u64,
+        /// 0-based.
+        class: u64,
+        /// Of the picture, 1-based.
+        number: u64,
+    },
+    /// The order of the photos that marks are planted on.
+    Photos {
+        /// The data set's.
+        seed: u64,
+    },
     /// Random squares and orders of covering on a picture. No run's seed has a say: all are measured with the same.
     Regions {
         /// The picture's place in the split.
@@ -92,6 +106,8 @@ impl Stream<'_> {
             Stream::LeftOut { seed, turn } => vec![seed, 16, turn],
             Stream::Augmentation { seed, epoch, place } => vec![seed, 1, epoch, place],
             Stream::Bird { seed, species, number } => vec![seed, 4, species, number],
+            Stream::Planted { seed, class, number } => vec![seed, 6, class, number],
+            Stream::Photos { seed } => vec![seed, 7, 0],
         };
         words.into_iter().flat_map(u64::to_le_bytes).collect()
     }
@@ -137,16 +153,18 @@ mod tests {
                 for third in 0..20 {
                     all.push(Stream::Augmentation { seed, epoch: second, place: third });
                     all.push(Stream::Bird { seed, species: second, number: third });
+                    all.push(Stream::Planted { seed, class: second, number: third });
                 }
             }
             all.extend([
                 Stream::Regions { place: seed },
+                Stream::Photos { seed },
                 Stream::Calibration { draw: seed },
                 Stream::Trial { number: seed },
             ]);
         }
         let kinds: BTreeSet<usize> = all.iter().map(|name| kind(*name)).collect();
-        assert!(kinds.into_iter().eq(0..10));
+        assert!(kinds.into_iter().eq(0..12));
         let bytes: BTreeSet<Vec<u8>> = all.iter().map(|name| name.bytes()).collect();
         assert_eq!(bytes.len(), all.len());
     }
@@ -164,6 +182,8 @@ mod tests {
             Stream::Regions { .. } => 7,
             Stream::Calibration { .. } => 8,
             Stream::Trial { .. } => 9,
+            Stream::Planted { .. } => 10,
+            Stream::Photos { .. } => 11,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Drawn birds: a data set whose field marks are known.
+//! Pictures whose field marks are known: drawn birds, and ([`planted`]) marks on photos.
 //!
 //! All species look alike but for their marks; plumage, build, pose, scale, light, clutter and what covers the bird are
 //! random and say nothing. Each species has a nearest look-alike, marked at the same part in another way.
@@ -9,6 +9,7 @@ mod bird;
 mod head;
 mod light;
 mod paint;
+pub mod planted;
 mod pose;
 mod scene;
 mod species;
@@ -30,7 +31,7 @@ use crate::random::{Stream, stream};
 use bird::{PartPlace, bird, part_places};
 use pose::pose;
 use species::Rgb;
-use truth::{Truth, folder, write_truth};
+use truth::{Row, Tables, Truth};
 
 /// Quality of the JPEG files: artefacts stay below the drawn noise.
 const JPEG_QUALITY: u8 = 92;
@@ -72,6 +73,12 @@ pub enum SynthError {
         /// Classes asked for.
         actual: usize,
     },
+    /// An odd number of classes to plant, none, or more than there are.
+    #[error("{actual} classes were asked for; choose an even number from 2 to {}", planted::CLASSES)]
+    Planted {
+        /// Classes asked for.
+        actual: usize,
+    },
     /// A side outside the range in which birds are drawn well.
     #[error("pictures of {actual} x {actual} pixels were asked for; choose a side from 64 to 2048")]
     Side {
@@ -81,6 +88,22 @@ pub enum SynthError {
     /// A class without training pictures.
     #[error("0 training pictures per class were asked for; choose at least 1")]
     NoPictures,
+    /// Too few photos to plant marks on.
+    #[error("{} has {found} photos (JPEG or PNG), expected at least 2; name a folder with more", path.display())]
+    Photos {
+        /// The folder.
+        path: PathBuf,
+        /// How many there are.
+        found: usize,
+    },
+    /// A photo or its folder cannot be read.
+    #[error("cannot read {}: {reason}; repair or remove it", path.display())]
+    Read {
+        /// File or folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Something is there already.
     #[error("{} is not empty; name a new folder, or remove this one first", path.display())]
     Taken {
@@ -135,30 +158,54 @@ pub fn draw_dataset(out: &Path, config: &SynthConfig) -> Result<(), SynthError> 
         let path = out.join("images").join(folder(class));
         fs::create_dir_all(&path).map_err(in_file(&path))?;
     }
-    let truths: Result<Vec<Truth>, SynthError> = plans
+    let rows: Result<Vec<Row>, SynthError> = plans
         .par_iter()
         .map(|plan| {
-            let path = out.join("images").join(plan.file());
             let (rgb, truth) = picture(plan, config);
-            let jpeg = encoded(&rgb, config.side)
-                .map_err(|source| SynthError::Encode { path: path.clone(), source })?;
-            fs::write(&path, jpeg).map_err(in_file(&path))?;
-            Ok(truth)
+            write_picture(&out.join("images").join(plan.file()), &rgb, config.side)?;
+            Ok(Row { file: plan.file(), class: plan.species, train: plan.train, truth })
         })
         .collect();
-    write_truth(out, &plans, &truths?, config.classes).map_err(in_file(out))
+    let of_pair = |class: usize| {
+        let marks = field_marks(&SPECIES[class], &SPECIES[look_alike(class)]);
+        ([class, look_alike(class)], marks.into_iter().map(|part| part as usize).collect())
+    };
+    let tables = Tables {
+        classes: (0..config.classes).map(folder).collect(),
+        parts: Part::ALL.iter().map(|part| part.name()).collect(),
+        field_marks: (0..config.classes).step_by(2).map(of_pair).collect(),
+        rows: &rows?,
+    };
+    tables.write(out).map_err(in_file(out))
+}
+
+/// A class's folder and name, as CUB writes them.
+fn folder(class: usize) -> String {
+    format!("{:03}.{}", class + 1, SPECIES[class].name)
+}
+
+/// Writes RGB bytes of a square as a JPEG file.
+fn write_picture(path: &Path, rgb: &[u8], side: u32) -> Result<(), SynthError> {
+    let jpeg = encoded(rgb, side).map_err(|source| SynthError::Encode { path: path.to_owned(), source })?;
+    fs::write(path, jpeg).map_err(|source| SynthError::Write { path: path.to_owned(), source })
 }
 
 fn check(out: &Path, config: &SynthConfig) -> Result<(), SynthError> {
     if config.classes < 2 || config.classes > SPECIES.len() || !config.classes.is_multiple_of(2) {
         return Err(SynthError::Classes { actual: config.classes });
     }
-    if !(64..=2048).contains(&config.side) {
-        return Err(SynthError::Side { actual: config.side });
+    check_pictures(config.side, config.per_class_train)?;
+    check_empty(out)
+}
+
+fn check_pictures(side: u32, per_class_train: usize) -> Result<(), SynthError> {
+    if !(64..=2048).contains(&side) {
+        return Err(SynthError::Side { actual: side });
     }
-    if config.per_class_train == 0 {
-        return Err(SynthError::NoPictures);
-    }
+    if per_class_train == 0 { Err(SynthError::NoPictures) } else { Ok(()) }
+}
+
+fn check_empty(out: &Path) -> Result<(), SynthError> {
     let is_taken = match fs::read_dir(out) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
@@ -220,8 +267,8 @@ fn cover(pose: &pose::Pose, places: &[PartPlace], marks: &[Part], side: u32, rng
 }
 
 /// x, y, radius of the parts that `cover` leaves visible.
-fn visible_parts(places: &[PartPlace], cover: &Pixmap) -> [Option<[f32; 3]>; Part::ALL.len()] {
-    let mut parts = [None; Part::ALL.len()];
+fn visible_parts(places: &[PartPlace], cover: &Pixmap) -> Vec<Option<[f32; 3]>> {
+    let mut parts = vec![None; Part::ALL.len()];
     for region in places {
         if light::hidden(cover, region.x, region.y, region.radius) < HIDDEN_FROM {
             parts[region.part as usize] = Some([region.x, region.y, region.radius]);

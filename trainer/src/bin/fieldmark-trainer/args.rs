@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser};
-use fieldmark_trainer::data::synth::{SPECIES, SynthConfig};
+use fieldmark_trainer::data::synth::SynthConfig;
 use fieldmark_trainer::net::backbone::{Backbone, Convention};
 use fieldmark_trainer::net::device::{Kind, Precision};
 use fieldmark_trainer::publish::export::WeightType;
@@ -84,18 +84,21 @@ fn threads(text: &str) -> Result<NonZeroUsize, String> {
 pub struct SynthArgs {
     /// Folder to create; it must not exist or be empty
     pub out: PathBuf,
-    /// Number of species, even
-    #[arg(long, default_value_t = SPECIES.len())]
-    pub classes: usize,
+    /// Plant marks on the photos in this folder and those below it, instead of drawing birds
+    #[arg(long, value_name = "PHOTOS")]
+    pub on: Option<PathBuf>,
+    /// Number of species or of planted marks, even [default: all: 16 species, 12 marks]
+    #[arg(long)]
+    pub classes: Option<usize>,
     /// Training pictures per class
     #[arg(long, default_value_t = SynthConfig::default().per_class_train)]
     pub train: usize,
     /// Test pictures per class
     #[arg(long, default_value_t = SynthConfig::default().per_class_test)]
     pub test: usize,
-    /// Side of a picture in pixels
-    #[arg(long, default_value_t = SynthConfig::default().side)]
-    pub side: u32,
+    /// Side of a picture in pixels [default: 160, of photos 224]
+    #[arg(long)]
+    pub side: Option<u32>,
     /// Seed of all pictures
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
