@@ -270,9 +270,10 @@ impl Engine {
         if actual != (side, side) {
             return Err(RunError::Size { side, actual });
         }
-        let Description { labels, layout, .. } = &self.description;
+        let Description { labels, layout, sketches, .. } = &self.description;
         let [height, width] = self.graph.map_size;
         output.logits.resize(labels.len(), 0.0);
+        output.features.resize(sketches.as_ref().map_or(0, |sketches| sketches.weights.len()), 0.0);
         if output.maps.dim() != (layout.channels(), height, width) {
             output.maps = Array3::zeros((layout.channels(), height, width));
         }
@@ -303,14 +304,12 @@ impl Engine {
         let input = description.input;
         let (frame, view) = network_frame(picture, input.resize, input.side);
         let resized = Instant::now();
-        let Output { logits, maps } = self.run(&frame)?;
+        let Output { logits, maps, features } = self.run(&frame)?;
         let ran = Instant::now();
         let probabilities = softmax(&logits, description.temperature);
         let order = top_k(&logits, top.max(1));
         let cues = if cues { self.cues_of(order[0], &maps, &view) } else { Vec::new() };
-        let Description { thresholds, layout, temperature, .. } = description;
-        let rule = thresholds.rule();
-        let unknown = rule.and_then(|rule| rule.doubt(&logits, maps.view(), layout, *temperature));
+        let unknown = description.doubt(&logits, maps.view(), &features);
         let answer = |&index: &usize| Answer {
             label: description.labels[index].clone(),
             index,

@@ -15,8 +15,9 @@
 //! 4. [`layout`]: which channels of the maps belong to which class.
 //! 5. [`head`]: logits of maps, and what each channel adds to its class's logit; [`softmax`], [`top_k`].
 //! 6. [`cues`]: [`part_cues`], where each channel of a class looks, in picture pixels.
-//! 7. [`unknown`]: whether the picture shows none of the classes.
-//! 8. [`raw`]: maps as bytes for readers without a library.
+//! 7. [`sketches`]: what pictures of each class look like to the backbone.
+//! 8. [`unknown`]: whether the picture shows none of the classes.
+//! 9. [`raw`]: maps as bytes for readers without a library.
 //!
 //! Besides: `picture` (feature `picture`) reads frames from files; [`pattern`] draws the self-test's pictures; [`kernels`]
 //! are the convolutions that `engine` runs, for other graphs too; `file` (feature `std`) writes files that are whole or absent.
@@ -80,12 +81,14 @@
 extern crate alloc;
 
 pub mod cues;
+pub mod digits;
 pub mod frame;
 pub mod head;
 pub mod kernels;
 pub mod layout;
 pub mod model;
 pub mod raw;
+pub mod sketches;
 pub mod unknown;
 
 #[cfg(feature = "engine")]
@@ -100,4 +103,5 @@ pub use frame::{Frame, FrameError, Region, ResizeRule, View, network_frame, patt
 pub use head::{Head, HeadKind, ccmp, softmax, top_k};
 pub use layout::{Layout, LayoutError, Run};
 pub use model::{Description, DescriptionError, SelfTest};
-pub use unknown::{Rejection, Score, Unknown};
+pub use sketches::{Sketch, Sketches};
+pub use unknown::{Reason, Rejection, Score, Unknown};

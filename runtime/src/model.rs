@@ -10,14 +10,17 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use ndarray::ArrayView3;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::digits::hexadecimal;
 use crate::frame::ResizeRule;
 use crate::head::{Head, HeadKind};
 use crate::layout::Layout;
-use crate::unknown::{Rejection, Score};
+use crate::sketches::Sketches;
+use crate::unknown::{Rejection, Score, Unknown, doubt_by};
 
 /// The description's schema number that this version reads and writes.
 pub const SCHEMA: u32 = 1;
@@ -51,6 +54,9 @@ pub struct Description {
     /// Where decisions change.
     #[serde(default)]
     pub thresholds: Thresholds,
+    /// What each class looks like to the backbone, by which strangers are told; needs the graph's output `features`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketches: Option<Sketches>,
     /// The training run: configuration, data set hash, metrics, program version. For people and tools;
     /// the runtime does not read it.
     #[serde(default)]
@@ -69,7 +75,7 @@ pub struct Input {
     pub resize: ResizeRule,
 }
 
-/// Where decisions change.
+/// Where decisions change, by logits and maps alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Thresholds {
     /// An answer whose probability is below this is better called unknown; 0..=1. What files of before
@@ -171,13 +177,6 @@ pub fn labels_sha256(labels: &[String]) -> String {
     hexadecimal(&hash.finalize())
 }
 
-/// Bytes as lower case digits, two each.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(digit).collect()
-}
-
 impl Description {
     /// The description as one line of JSON. Numbers that are not finite become `null`, which
     /// [`Description::from_json`] refuses; [`Description::check`] finds them before writing.
@@ -204,6 +203,25 @@ impl Description {
         Ok(description)
     }
 
+    /// The rule by which pictures are called unknown: [`Description::sketches`], or [`Thresholds::rule`]. `None`: none is.
+    pub fn rule(&self) -> Option<Rejection> {
+        self.sketches.as_ref().map(Rejection::by).or(self.thresholds.rule())
+    }
+
+    /// Why a picture with these `c` logits, `[N, H, W]` maps and `K` features is better called unknown; `None` if it is
+    /// not. Without the `features`, which may be empty, the rule is that of [`Thresholds`].
+    ///
+    /// # Panics
+    /// Panics if `maps` has other than `N` channels.
+    pub fn doubt(&self, logits: &[f32], maps: ArrayView3<'_, f32>, features: &[f32]) -> Option<Unknown> {
+        match &self.sketches {
+            Some(sketches) if features.len() == sketches.weights.len() => {
+                doubt_by(sketches, logits, features)
+            }
+            _ => self.thresholds.rule()?.doubt(logits, maps, &self.layout, self.temperature),
+        }
+    }
+
     /// Checks that labels, hash, layout, head, and self-test agree, and that every number is usable.
     ///
     /// # Errors
@@ -218,6 +236,9 @@ impl Description {
         check_count("groups", self.labels.len(), self.layout.classes())?;
         check_head(&self.head, &self.layout)?;
         self.check_numbers()?;
+        if let Some(sketches) = &self.sketches {
+            check_sketches(sketches, self.labels.len())?;
+        }
         for (index, test) in self.self_test.iter().enumerate() {
             let what = format!("logits of self-test {index}");
             check_count(&what, self.labels.len(), test.logits.len())?;
@@ -251,8 +272,21 @@ fn check_rejection(Rejection { score, threshold, kept }: Rejection) -> Result<()
     match score {
         Score::Energy => check_finite(&what, &[threshold]),
         Score::Probability | Score::Agreement => check_share(&what, threshold),
+        Score::Likeness => check_cosine(&what, threshold),
     }?;
     kept.map_or(Ok(()), |kept| check_share("share of pictures kept", kept))
+}
+
+fn check_sketches(sketches: &Sketches, labels: usize) -> Result<(), DescriptionError> {
+    check_count("sketches", labels, sketches.classes.len())?;
+    for (index, sketch) in sketches.classes.iter().enumerate() {
+        check_count(&format!("values of sketch {index}"), sketches.weights.len(), sketch.0.len())?;
+    }
+    check_rejection(Rejection::by(sketches))
+}
+
+fn check_cosine(what: &str, cosine: f32) -> Result<(), DescriptionError> {
+    if (-1.0..=1.0).contains(&cosine) { Ok(()) } else { Err(value(what, "-1 to 1", cosine)) }
 }
 
 fn check_share(what: &str, share: f32) -> Result<(), DescriptionError> {
@@ -328,9 +362,11 @@ fn value(what: &str, expected: &str, actual: impl ToString) -> DescriptionError 
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array3;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::sketches::Sketch;
 
     fn labels() -> Vec<String> {
         ["Garden Warbler", "Blackcap", "Sedge Warbler"].map(String::from).to_vec()
@@ -354,6 +390,12 @@ mod tests {
                 unknown: Some(0.5),
                 rejection: Some(Rejection { score: Score::Energy, threshold: -2.5, kept: Some(0.95) }),
             },
+            sketches: Some(Sketches {
+                weights: [255, 0].to_vec(),
+                classes: [[127, 1], [0, 0], [0x81, 5]].map(|values| Sketch(values.to_vec())).to_vec(),
+                threshold: 0.625,
+                kept: Some(1.0),
+            }),
             training: json!({"epochs": 30}),
             self_test: [SelfTest { seed: u64::MAX, logits: [0.1, 0.2, -3.4e38].to_vec() }].to_vec(),
         }
@@ -384,6 +426,9 @@ mod tests {
         assert_eq!(json["head"]["kind"], "group-max");
         assert_eq!(json["input"], json!({"side": 224, "resize": "pad"}));
         assert_eq!(json["thresholds"]["rejection"]["score"], "energy");
+        let sketches =
+            json!({"weights": "ff00", "classes": ["7f01", "0000", "8105"], "threshold": 0.625, "kept": 1.0});
+        assert_eq!(json["sketches"], sketches);
         assert_eq!(json["self_test"][0]["seed"], u64::MAX);
     }
 
@@ -399,11 +444,12 @@ mod tests {
         let mut json: Value = serde_json::from_str(&description().to_json()).unwrap();
         json["brand_new"] = json!({"deep": [1, 2]});
         json["input"]["colour_space"] = json!("srgb");
-        for field in ["thresholds", "training", "self_test"] {
+        for field in ["thresholds", "sketches", "training", "self_test"] {
             json.as_object_mut().unwrap().remove(field);
         }
         let description = Description::from_json(&json.to_string()).unwrap();
         assert_eq!(description.thresholds, Thresholds::default());
+        assert_eq!((description.rule(), &description.sketches), (None, &None));
         assert_eq!(description.self_test, []);
     }
 
@@ -414,6 +460,23 @@ mod tests {
         assert_eq!(older.rule(), Some(expected));
         assert_eq!(description().thresholds.rule().unwrap().score, Score::Energy);
         assert_eq!(Thresholds::default().rule(), None);
+    }
+
+    #[test]
+    fn sketches_are_the_rule_where_features_are_at_hand() {
+        let description = description();
+        let maps = Array3::zeros((6, 1, 1));
+        let score = |features: &[f32]| {
+            let unknown = description.doubt(&[0.0, -4.0, -4.0], maps.view(), features);
+            unknown.map(|unknown| unknown.score)
+        };
+        assert_eq!(description.rule().unwrap().score, Score::Likeness);
+        assert_eq!(score(&[-1.0, 0.0]), Some(Score::Likeness));
+        assert_eq!(score(&[1.0, 0.0]), None);
+        // An energy of 0.04 reaches the threshold of -2.5.
+        assert_eq!((score(&[]), score(&[1.0])), (None, None));
+        let unknown = description.doubt(&[-4.0; 3], maps.view(), &[]).unwrap();
+        assert_eq!(unknown.score, Score::Energy);
     }
 
     #[test]
@@ -455,6 +518,10 @@ mod tests {
                 json!({"score": "agreement", "threshold": 2.0}),
                 "threshold of the agreement is 2, expected 0 to 1",
             ),
+            ("/sketches/classes", json!(["7f01", "7f01"]), "sketches: expected 3, got 2"),
+            ("/sketches/classes/1", json!("7f"), "values of sketch 1: expected 2, got 1"),
+            ("/sketches/threshold", json!(1.5), "threshold of the likeness is 1.5, expected -1 to 1"),
+            ("/sketches/kept", json!(2.0), "share of pictures kept is 2, expected 0 to 1"),
             ("/self_test/0/logits", json!([1.0]), "logits of self-test 0: expected 3, got 1"),
         ] {
             let error = refusal(&with(pointer, value.clone()));
@@ -469,7 +536,9 @@ mod tests {
         let null = with("/temperature", Value::Null);
         let huge = with("/groups", json!([0, 1, 2, u64::MAX]));
         let infinite = with("/head/bias/1", json!(1e39));
-        for json in ["", "{}", "[1]", "{\"schema\":1}", &deep, &decreasing, &null, &huge, &infinite] {
+        let sketch = with("/sketches/classes/1", json!("7x01"));
+        for json in ["", "{}", "[1]", "{\"schema\":1}", &deep, &decreasing, &null, &huge, &infinite, &sketch]
+        {
             let error = Description::from_json(json).unwrap_err();
             assert!(matches!(error, DescriptionError::Json(_)), "{error}");
         }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-use fieldmark::model::hexadecimal;
+use fieldmark::digits::hexadecimal;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

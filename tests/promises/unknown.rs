@@ -19,10 +19,10 @@ fn predicted(model: &Path, picture: &Path, format: &str) -> String {
         .out()
 }
 
-/// The model with a threshold of 1, so that no picture's probability reaches it.
+/// The model with a threshold of 1, so that no picture's likeness reaches it.
 fn raised(model: &Path, folder: &Path) -> std::path::PathBuf {
     let mut bytes = fs::read(model).unwrap();
-    let key = b"\"threshold\":";
+    let key = b"],\"threshold\":";
     let at = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len();
     let length = bytes[at..].iter().position(|byte| b",}".contains(byte)).unwrap();
     // As long as the number that was there: the file's sizes stay right.
@@ -58,7 +58,7 @@ fn the_best_score_of_trainings_without_classes_becomes_the_models_threshold() {
     run("fieldmark-trainer", [Path::new("export"), &trained, Path::new("--out"), &model]).expect(0);
     let eval = json(&trained.join("eval.json"));
     let engine = Engine::load(&model, Options::default()).unwrap();
-    let rule = engine.description().thresholds.rejection.unwrap();
+    let rule = engine.description().rule().unwrap();
     for said in [&comparison["chosen"], &eval["unknown"]["chosen"]] {
         assert_eq!(said, rule.score.name());
     }
@@ -83,7 +83,10 @@ fn a_picture_below_the_threshold_is_called_unknown_in_every_format_and_keeps_its
     let [value, threshold] = ["value", "threshold"].map(|field| unknown["unknown"][field].as_f64().unwrap());
     assert!(value < threshold, "{unknown}");
     let score = unknown["unknown"]["score"].as_str().unwrap();
-    let reason = format!("{score} {value:.3} below {threshold:.3}");
+    let reason = format!(
+        "{}: {score} {value:.3} below {threshold:.3}",
+        unknown["unknown"]["reason"].as_str().unwrap()
+    );
     let text = predicted(&raised, &picture, "text");
     let best = unknown["top"][0]["label"].as_str().unwrap();
     assert!(text.contains(&format!("unknown ({reason}); nearest: {best}")), "{text}");

@@ -64,12 +64,12 @@ pub fn answer<'a>(
     let logits = head.logits(maps.view(), layout).ok_or(AnswerError::Linear)?;
     let class = top_k(&logits, 1)[0];
     let temperature = description.temperature;
-    let rule = description.thresholds.rule();
     let view = View::new(width, height, input.resize, input.side);
     Ok(Answer {
         label: &labels[class],
         probability: softmax(&logits, temperature)[class],
-        unknown: rule.and_then(|rule| rule.doubt(&logits, maps.view(), layout, temperature)),
+        // By logits and maps: this program is not given the features that sketches ask for.
+        unknown: description.doubt(&logits, maps.view(), &[]),
         cues: part_cues(maps.view(), layout, head, class, &view, input.side),
     })
 }

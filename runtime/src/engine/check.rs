@@ -23,6 +23,13 @@ use crate::model::{Description, METADATA_KEY};
 pub(super) const IMAGE: &str = "image";
 /// The graph's outputs.
 pub(super) const OUTPUTS: [&str; 2] = ["logits", "maps"];
+/// The output that sketches ask for: the means of the backbone's last maps.
+pub(super) const FEATURES: &str = "features";
+
+/// The outputs that a model of this description must have.
+pub(super) fn outputs(description: &Description) -> impl Iterator<Item = &'static str> {
+    OUTPUTS.into_iter().chain(description.sketches.as_ref().map(|_| FEATURES))
+}
 
 /// Convolutional networks need no others; control flow, random numbers, and shapes made of numbers in
 /// the file are left out on purpose.
@@ -125,7 +132,7 @@ pub(super) fn check_model(
     let constants = constants(graph)?;
     check_constant_nodes(graph, constants, bytes)?;
     check_input(graph, description)?;
-    check_outputs(graph)
+    check_outputs(graph, description)
 }
 
 fn check_operators(graph: &GraphProto) -> Result<(), LoadError> {
@@ -302,12 +309,16 @@ fn check_input(graph: &GraphProto, description: &Description) -> Result<(), Load
     }
 }
 
-fn check_outputs(graph: &GraphProto) -> Result<(), LoadError> {
+fn check_outputs(graph: &GraphProto, description: &Description) -> Result<(), LoadError> {
     let names: Vec<_> = graph.output.iter().map(|output| output.name.as_str()).collect();
     let made: BTreeSet<_> = graph.node.iter().flat_map(|node| &node.output).collect();
-    if let Some(missing) = OUTPUTS.iter().find(|output| !names.contains(output)) {
+    if let Some(missing) = outputs(description).find(|output| !names.contains(output)) {
         let what = format!("graph output \"{missing}\" is missing");
-        return Err(graph_error(&what, "\"logits\" and \"maps\"", &format!("{names:?}")));
+        let expected = match &description.sketches {
+            None => "\"logits\" and \"maps\"",
+            Some(_) => "\"logits\", \"maps\" and \"features\", which the sketches ask for",
+        };
+        return Err(graph_error(&what, expected, &format!("{names:?}")));
     }
     match graph.output.iter().find(|output| !made.contains(&output.name)) {
         None => Ok(()),

@@ -49,6 +49,7 @@ pub(super) fn description() -> Description {
         map_stride: STRIDE,
         temperature: 0.5,
         thresholds: Thresholds::default(),
+        sketches: None,
         training: json!({ "program": "fixture" }),
         self_test: Vec::new(),
     };

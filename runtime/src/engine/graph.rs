@@ -10,7 +10,7 @@ use tract_onnx::tract_core::internal::{Cost, TractErrorContext, ensure};
 use tract_onnx::tract_core::runtime::{DefaultRuntime, Runnable, Runtime};
 use tract_onnx::tract_core::tract_linalg;
 
-use super::check::{OUTPUTS, graph_error};
+use super::check::{FEATURES, graph_error, outputs};
 use super::error::{LoadError, RunError};
 use super::fuse::{Fused, KernelsOp, fuse};
 use super::gpu;
@@ -37,6 +37,8 @@ pub struct Output {
     pub logits: Vec<f32>,
     /// The class-aligned maps after `ReLU`, `[N, H, W]`.
     pub maps: Array3<f32>,
+    /// The means of the backbone's last maps, `K` values; none where the model has no sketches.
+    pub features: Vec<f32>,
 }
 
 /// What computes the network, and in which numbers.
@@ -112,7 +114,7 @@ impl Graph {
         options: Options,
     ) -> Result<Graph, LoadError> {
         let half = options.precision == Precision::F16;
-        let typed = prepared(|| typed_model(&model, description.input.side as usize))?;
+        let typed = prepared(|| typed_model(&model, description))?;
         // Constants are in memory twice otherwise, while the kernels pack theirs.
         drop(model);
         return_freed();
@@ -176,10 +178,12 @@ impl Graph {
 
     fn outputs(&self, frame: &Frame, output: &mut Output) -> TractResult<()> {
         let maps = output.maps.as_slice_mut().context("maps in order")?;
-        let mut outputs = [output.logits.as_mut_slice(), maps];
+        let wanted = 2 + usize::from(!output.features.is_empty());
+        let mut outputs = [output.logits.as_mut_slice(), maps, output.features.as_mut_slice()];
+        let outputs = &mut outputs[..wanted];
         let (plan, takes_bytes) = match &self.runner {
             Runner::Kernels(region) => {
-                region.run(&[Source::Bytes(frame.pixels())], &mut outputs);
+                region.run(&[Source::Bytes(frame.pixels())], outputs);
                 return Ok(());
             }
             Runner::Tract { plan, takes_bytes } => (plan, *takes_bytes),
@@ -195,8 +199,8 @@ impl Graph {
             image = image.cast_to::<f16>()?.into_owned();
         }
         let tensors = plan.run(tvec!(image.into()))?;
-        ensure!(tensors.len() == outputs.len(), "the graph did not give two outputs");
-        for (tensor, output) in tensors.iter().zip(&mut outputs) {
+        ensure!(tensors.len() == outputs.len(), "the graph did not give {} outputs", outputs.len());
+        for (tensor, output) in tensors.iter().zip(outputs) {
             let tensor = tensor.cast_to::<f32>()?;
             let values = tensor.try_as_plain_ram()?.as_slice::<f32>()?;
             ensure!(
@@ -229,13 +233,14 @@ fn prepared<T>(run: impl FnOnce() -> TractResult<T>) -> Result<T, LoadError> {
 }
 
 /// The graph with every shape known. Without a path, so that no other file can be read.
-fn typed_model(model: &ModelProto, side: usize) -> TractResult<TypedModel> {
+fn typed_model(model: &ModelProto, description: &Description) -> TractResult<TypedModel> {
+    let side = description.input.side as usize;
     let parsed = tract_onnx::onnx().with_ignore_value_info(true).parse(model, None)?;
     if let Some(name) = parsed.unresolved_inputs.first() {
         return Err(TractError::msg(format!("nothing makes {name:?}, which a node takes")));
     }
     let mut model = parsed.model;
-    model.select_outputs_by_name(OUTPUTS)?;
+    model.select_outputs_by_name(outputs(description))?;
     model.set_input_fact(0, f32::fact([1, 3, side, side]).into())?;
     model.into_typed()
 }
@@ -304,6 +309,13 @@ fn check_outputs(model: &TypedModel, description: &Description) -> Result<[usize
     if shape(0) != Some(vec![1, classes]) {
         let expected = format!("f32 [1, {classes}], one for each label");
         return Err(graph_error("graph output \"logits\"", &expected, &words(0)));
+    }
+    if let Some(sketches) = &description.sketches {
+        let features = sketches.weights.len();
+        if shape(2) != Some(vec![1, features]) {
+            let expected = format!("f32 [1, {features}], one for each weight of the sketches");
+            return Err(graph_error(&format!("graph output \"{FEATURES}\""), &expected, &words(2)));
+        }
     }
     match shape(1).as_deref() {
         Some(&[1, n, height, width]) if n == channels && height.min(width) > 0 => {

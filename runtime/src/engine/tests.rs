@@ -1,3 +1,6 @@
+use std::ops::Range;
+
+use ndarray::Axis;
 use prost::Message;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::pb::tensor_proto::DataLocation;
@@ -6,7 +9,8 @@ use super::fixture::{SIDE, description, ints, model, model_file, node, tensor, v
 use super::*;
 use crate::kernels::Isa;
 use crate::model::labels_sha256;
-use crate::unknown::{Rejection, Score, energy};
+use crate::sketches::{Sketch, Sketches};
+use crate::unknown::{Reason, Rejection, Score, energy};
 
 fn load(model: &ModelProto) -> Result<Engine, LoadError> {
     Engine::from_bytes(model.encode_to_vec(), Options::default())
@@ -97,6 +101,77 @@ fn an_answer_below_the_threshold_is_doubted_but_kept() {
     let logits: Vec<f32> = answers.iter().map(|answer| answer.logit).collect();
     assert_eq!(unknown.score, Score::Energy);
     assert!((unknown.value - energy(&logits)).abs() < 1e-5, "{unknown}");
+}
+
+/// The fixture with sketches of its classes, made of the means of its maps.
+fn sketched(threshold: f32) -> Description {
+    let sketch = |channels: Range<usize>| {
+        let features: Vec<f32> = (0..7).map(|k| f32::from(u8::from(channels.contains(&k)))).collect();
+        Sketch::of(&features)
+    };
+    let classes = [0..2, 2..4, 4..7].map(sketch).to_vec();
+    Description {
+        sketches: Some(Sketches { weights: vec![255; 7], classes, threshold, kept: None }),
+        ..description()
+    }
+}
+
+/// The fixture with an output more, of the node that makes the means of the maps.
+fn with_features(description: &Description, name: &str, sides: &[i64]) -> ModelProto {
+    let mut model = model(description);
+    let graph = model.graph.as_mut().unwrap();
+    for node in &mut graph.node {
+        for name_of_means in node.input.iter_mut().chain(&mut node.output).filter(|value| *value == "means") {
+            *name_of_means = name.to_string();
+        }
+    }
+    graph.output.push(value(name, sides));
+    model
+}
+
+#[test]
+fn features_are_what_the_sketches_are_held_against() {
+    for kernels in [Kernels::Best, Kernels::Only(Isa::Portable), Kernels::Tract] {
+        let engine = |threshold| {
+            let model = with_features(&sketched(threshold), "features", &[1, 7]);
+            let options = Options { kernels, ..Options::default() };
+            Engine::from_bytes(model.encode_to_vec(), options).unwrap()
+        };
+        let strict = engine(0.999);
+        let (frame, _) = network_frame(&red_corner(), strict.description().input.resize, SIDE);
+        let Output { maps, features, .. } = strict.run(&frame).unwrap();
+        let cells = (maps.len() / 7) as f32;
+        for (channel, feature) in features.iter().enumerate() {
+            let mean = maps.index_axis(Axis(0), channel).sum() / cells;
+            assert!((feature - mean).abs() < 1e-6, "{kernels:?}, {channel}: {feature}, {mean}");
+        }
+        let unknown = strict.predict(&red_corner(), 1, false).unwrap().unknown.unwrap();
+        assert_eq!((unknown.score, unknown.reason), (Score::Likeness, Reason::Far));
+        let expected = strict.description().sketches.as_ref().unwrap().likeness(&features, 0);
+        assert!((unknown.value - expected).abs() < 1e-6, "{unknown}");
+        assert_eq!(engine(expected - 0.01).predict(&red_corner(), 1, false).unwrap().unknown, None);
+    }
+}
+
+#[test]
+fn sketches_without_their_features_are_refused() {
+    let missing = refusal(&model(&sketched(0.5)));
+    assert!(
+        missing.contains("\"features\" is missing") && missing.contains("which the sketches ask for"),
+        "{missing}"
+    );
+    let mut of_eight = sketched(0.5);
+    let sketches = of_eight.sketches.as_mut().unwrap();
+    sketches.weights.push(1);
+    sketches.classes.iter_mut().for_each(|class| class.0.push(0));
+    let other = refusal(&with_features(&of_eight, "features", &[1, 7]));
+    assert!(other.contains("expected f32 [1, 8]"), "{other}");
+}
+
+#[test]
+fn features_without_sketches_are_not_computed() {
+    let engine = load(&with_features(&description(), "features", &[1, 7])).unwrap();
+    assert!(engine.run(&pattern(1, SIDE)).unwrap().features.is_empty());
 }
 
 #[test]

@@ -96,7 +96,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::model::hexadecimal;
+    use crate::digits::hexadecimal;
 
     #[test]
     fn pattern_gives_the_same_bytes_everywhere() {

@@ -236,7 +236,7 @@ mod tests {
 
     use super::super::pattern;
     use super::*;
-    use crate::model::hexadecimal;
+    use crate::digits::hexadecimal;
 
     /// Byte `k` is `(31 k^2 + 17 k) mod 251`.
     fn thirteen_by_eleven() -> Frame {

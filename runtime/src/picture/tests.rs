@@ -4,8 +4,8 @@ use image::{ExtendedColorType, ImageEncoder};
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::digits::hexadecimal;
 use crate::frame::{MAX_SIDE, ResizeRule, network_frame, pattern};
-use crate::model::hexadecimal;
 
 fn png(width: u32, height: u32, pixels: &[u8], color: ExtendedColorType) -> Vec<u8> {
     let mut bytes = Vec::new();

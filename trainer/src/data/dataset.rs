@@ -19,7 +19,7 @@ mod without;
 
 use std::path::{Component, Path, PathBuf};
 
-use fieldmark::model::hexadecimal;
+use fieldmark::digits::hexadecimal;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -1,18 +1,18 @@
 //! What a network says of pictures, each exactly as the board would see it: logits, and the maps' own scores.
 
-use candle_core::Tensor;
+use candle_core::{D, DType, Device, Tensor};
 use fieldmark::cues::{PartCue, part_cues};
 use fieldmark::head::Head;
 use fieldmark::layout::Layout;
 use fieldmark::model::Input;
-use fieldmark::unknown::evidence;
+use fieldmark::unknown::{Said, evidence};
 use ndarray::Array3;
 
 use crate::data::dataset::Sample;
 use crate::data::picture::{ReadError, Seen, seen, stacked};
 use crate::net::device::Fault;
-use crate::net::layer::Mode;
-use crate::net::network::{Network, maps_of_each};
+use crate::net::layer::{Mode, forward};
+use crate::net::network::{Network, Output, maps_of_each};
 
 /// Pictures that go through the network at a time.
 pub(crate) const BATCH: usize = 16;
@@ -26,6 +26,15 @@ pub struct Answered {
     pub logits: Vec<f32>,
     /// `c` scores that the maps give by themselves, the logits of `L_dis`: see [`evidence`].
     pub evidence: Vec<f32>,
+    /// The means of the backbone's last maps, `K` values.
+    pub features: Vec<f32>,
+}
+
+impl Answered {
+    /// As scores for unknowns read it.
+    pub fn said(&self) -> Said<'_> {
+        Said { logits: &self.logits, evidence: &self.evidence, features: &self.features }
+    }
 }
 
 /// Why a network says nothing.
@@ -59,6 +68,8 @@ pub(crate) struct Look<'a> {
     pub logits: Vec<f32>,
     /// `N x H x W`.
     pub maps: Array3<f32>,
+    /// `K` means of the backbone's last maps.
+    pub features: Vec<f32>,
 }
 
 /// What a network makes of pictures that went through it together.
@@ -80,18 +91,35 @@ pub(crate) fn batches<'a>(
 
 fn batch<'a>(network: &Network, samples: &'a [&'a Sample], to: Input) -> Result<Batch<'a>, AnswerError> {
     let seen = seen(samples, to)?;
-    let output = network.forward(&stacked(&seen)?.to_device(&network.device())?, &mut Mode::Eval)?;
+    let (features, output) = featured(network, &stacked(&seen)?.to_device(&network.device())?)?;
     let (logits, maps) = (output.logits.to_vec2::<f32>()?, maps_of_each(&output.maps)?);
-    let each = samples.iter().zip(seen).zip(logits.into_iter().zip(maps));
-    let looks = each.map(|((sample, seen), (logits, maps))| Look { sample, seen, logits, maps }).collect();
-    Ok(Batch { maps: output.maps, looks })
+    let each = samples.iter().zip(seen).zip(logits.into_iter().zip(maps)).zip(features.to_vec2::<f32>()?);
+    let looks = each.map(|(((sample, seen), (logits, maps)), features)| Look {
+        sample,
+        seen,
+        logits,
+        maps,
+        features,
+    });
+    Ok(Batch { maps: output.maps, looks: looks.collect() })
+}
+
+/// In evaluation, the means of the backbone's last maps, `B x K` in f32 in main memory, and what
+/// [`Network::forward`] gives, in one pass.
+pub(crate) fn featured(network: &Network, images: &Tensor) -> candle_core::Result<(Tensor, Output)> {
+    let below = network.backbone_maps(images)?;
+    let above = &network.trunk[network.backbone_depth()..];
+    let maps = forward(above, &network.params, &below, &mut Mode::Eval)?;
+    let logits = forward(&network.head, &network.params, &maps, &mut Mode::Eval)?;
+    let features = below.to_dtype(DType::F32)?.flatten_from(2)?.mean(D::Minus1)?.to_device(&Device::Cpu)?;
+    Ok((features, Output { maps, logits }))
 }
 
 impl Look<'_> {
     /// What was said of the picture under this `layout` of the maps.
     pub(crate) fn answered(self, layout: &Layout) -> Answered {
         let evidence = evidence(self.maps.view(), layout);
-        Answered { class: self.sample.class, logits: self.logits, evidence }
+        Answered { class: self.sample.class, logits: self.logits, evidence, features: self.features }
     }
 
     /// The part cues of `class`, strongest share first, as the board finds them.

@@ -4,11 +4,13 @@
 //! Both stand in the model file. Neither sees the test split, on which the evaluation measures them.
 
 use fieldmark::head::{softmax, top_k};
+use fieldmark::sketches::Sketches;
 use fieldmark::unknown::{Rejection, Score};
 use rand::RngExt;
 
 use crate::data::dataset::Sample;
 use crate::measure::answers::{AnswerError, Answered, answers};
+use crate::measure::sketches::{learnt, sketches};
 use crate::random::{Stream, stream};
 use crate::run::folder::Trained;
 use crate::run::records::{Bin, Reliability};
@@ -30,37 +32,77 @@ const PRIOR: f64 = 0.3;
 const STEP: f64 = 0.25;
 
 /// What was fitted on the validation split.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Fitted {
     /// What logits are divided by before the softmax.
     pub temperature: f32,
-    /// Below which score a picture is better called unknown; `None` without validation pictures.
+    /// Below which score of logits and maps a picture is better called unknown; `None` without validation pictures.
     pub rejection: Option<Rejection>,
+    /// What holds in its place where the score is the likeness; of training pictures, too.
+    pub sketches: Option<Sketches>,
 }
 
-/// Fits temperature and threshold of `score` on the validation split of a run.
+impl Fitted {
+    /// The rule that holds.
+    pub fn rule(&self) -> Option<Rejection> {
+        self.sketches.as_ref().map(Rejection::by).or(self.rejection)
+    }
+
+    /// Whether a picture is called unknown; `None` without a rule.
+    pub fn is_unknown(&self, answered: &Answered) -> Option<bool> {
+        let Rejection { score, threshold, .. } = self.rule()?;
+        let value = score.of(answered.said(), self.temperature, self.sketches.as_ref());
+        Some(value.is_nan() || value < threshold)
+    }
+
+    /// The share of pictures that are not called unknown; 1 without any.
+    pub fn kept(&self, answered: &[Answered]) -> f64 {
+        let unknown = answered.iter().filter(|one| self.is_unknown(one) == Some(true)).count();
+        1.0 - unknown as f64 / answered.len().max(1) as f64
+    }
+}
+
+/// Fits temperature and threshold of `score` on the validation split of a run, and sketches on training pictures, too, if
+/// the score is the likeness.
 ///
 /// # Errors
 /// [`AnswerError`].
 pub fn fit(trained: &Trained, score: Score) -> Result<Fitted, AnswerError> {
     let config = &trained.progress.config;
     let validation: Vec<&Sample> = trained.dataset.validation.iter().collect();
-    Ok(fitted(&answers(&trained.network, &validation, config.input())?, score))
+    let validation = answers(&trained.network, &validation, config.input())?;
+    if score != Score::Likeness {
+        return Ok(fitted(&validation, score));
+    }
+    let learnt = learnt(&trained.network, &trained.dataset.train, config.input())?;
+    let sketches = sketches(learnt.iter().chain(&validation), trained.network.layout.classes(), KEPT);
+    let mut fitted = Fitted { sketches, ..fitted(&validation, Score::Probability) };
+    let kept = (!validation.is_empty()).then(|| fitted.kept(&validation) as f32);
+    if let Some(sketches) = &mut fitted.sketches {
+        sketches.kept = kept;
+    }
+    Ok(fitted)
 }
 
-/// Temperature and threshold of `score` for what a network says of its validation pictures.
+/// Temperature and threshold of `score`, other than the likeness, for what a network says of its validation pictures.
 pub fn fitted(validation: &[Answered], score: Score) -> Fitted {
     let temperature = temperature(validation);
-    Fitted { temperature, rejection: rejection(&scores(validation, score, temperature), score) }
+    let scores = scores(validation, score, temperature, None);
+    Fitted { temperature, rejection: rejection(&scores, score), sketches: None }
 }
 
-/// The score of every picture, at the model's temperature.
-pub fn scores(answered: &[Answered], score: Score, temperature: f32) -> Vec<f32> {
-    answered.iter().map(|a| score.of(&a.logits, &a.evidence, temperature)).collect()
+/// The score of every picture, at the model's temperature; the likeness needs the `sketches`.
+pub fn scores(
+    answered: &[Answered],
+    score: Score,
+    temperature: f32,
+    sketches: Option<&Sketches>,
+) -> Vec<f32> {
+    answered.iter().map(|one| score.of(one.said(), temperature, sketches)).collect()
 }
 
 /// The highest threshold that at least [`KEPT`] of the `known` pictures' scores reach; `None` without any.
-fn rejection(known: &[f32], score: Score) -> Option<Rejection> {
+pub(crate) fn rejection(known: &[f32], score: Score) -> Option<Rejection> {
     let mut sorted = known.to_vec();
     sorted.sort_by(f32::total_cmp);
     let dropped = ((1.0 - KEPT) * known.len() as f64 + 1e-9).floor() as usize;
@@ -75,6 +117,7 @@ fn just_below(value: f32, score: Score) -> f32 {
     let below = |digit: f64| (value / digit - 0.5).floor() * digit;
     match score {
         Score::Energy => below(1e-4) as f32,
+        Score::Likeness => below(1e-6) as f32,
         // Of a thousand classes, a network that knows nothing gives each a thousandth.
         Score::Probability | Score::Agreement if value > 0.0 => {
             below(10.0_f64.powf(value.min(0.9).log10().floor() - 3.0)).max(0.0) as f32
@@ -208,7 +251,7 @@ mod tests {
     use super::*;
 
     fn answered(class: usize, logits: &[f32]) -> Answered {
-        Answered { class, logits: logits.to_vec(), evidence: Vec::new() }
+        Answered { class, logits: logits.to_vec(), evidence: Vec::new(), features: Vec::new() }
     }
 
     /// Two classes, the first answered with this probability.
@@ -321,11 +364,11 @@ mod tests {
     fn a_network_at_chance_has_a_threshold_that_rejects_something() {
         for (classes, spread) in [(8, 40.0), (1000, 2.0)] {
             let all = at_chance(31, 300, classes, spread);
-            let Fitted { temperature, rejection } = fitted(&all, Score::Probability);
+            let Fitted { temperature, rejection, .. } = fitted(&all, Score::Probability);
             let rule = rejection.unwrap();
             // What all classes are alike for.
             assert!(rule.threshold > 1.0 / classes as f32, "{classes}: T {temperature}, {rule:?}");
-            let kept = share_reaching(&scores(&all, Score::Probability, temperature), rule.threshold);
+            let kept = share_reaching(&scores(&all, Score::Probability, temperature, None), rule.threshold);
             assert!((0.95..1.0).contains(&kept), "{classes}: {kept}");
         }
     }

@@ -13,7 +13,7 @@ pub use counts::wilson;
 use crate::data::dataset::Sample;
 use crate::data::picture::ReadError;
 use crate::measure::answers::{AnswerError, Answered, Batch, Look, batches};
-use crate::measure::calibration::{self, Fitted, reliability, scores, share_reaching};
+use crate::measure::calibration::{self, Fitted, reliability};
 use crate::measure::places::add_moved;
 use crate::measure::pointing::CueCount;
 use crate::measure::unknown::DEFAULT_SCORE;
@@ -130,7 +130,7 @@ impl<'a> Tally<'a> {
 
     /// `cues`: those of the picture's own class.
     fn add(&mut self, look: &Look<'a>, cues: &[PartCue]) {
-        let Look { sample, seen, logits, maps } = look;
+        let Look { sample, seen, logits, maps, .. } = look;
         if top_k(logits, 1)[0] != sample.class {
             return;
         }
@@ -172,7 +172,7 @@ impl<'a> Tally<'a> {
                 before,
                 after: reliability(&answered, fitted.temperature),
             },
-            unknown: unknown(&answered, fitted, comparison),
+            unknown: unknown(&answered, &fitted, comparison),
             evidence: head_and_maps(&answered),
             cues: cues.rates(),
             faithfulness: None,
@@ -182,9 +182,8 @@ impl<'a> Tally<'a> {
     }
 }
 
-fn unknown(answered: &[Answered], fitted: Fitted, comparison: Option<&Comparison>) -> Option<UnknownResult> {
-    let rule = fitted.rejection?;
-    let scores = scores(answered, rule.score, fitted.temperature);
+fn unknown(answered: &[Answered], fitted: &Fitted, comparison: Option<&Comparison>) -> Option<UnknownResult> {
+    let rule = fitted.rule()?;
     Some(UnknownResult {
         classes_left_out: comparison.map_or(0, |comparison| comparison.classes_left_out),
         runs: comparison.map_or(0, |comparison| comparison.runs),
@@ -192,14 +191,14 @@ fn unknown(answered: &[Answered], fitted: Fitted, comparison: Option<&Comparison
         chosen: rule.score,
         threshold: rule.threshold,
         kept: rule.kept,
-        kept_on_test: share_reaching(&scores, rule.threshold),
+        kept_on_test: fitted.kept(answered),
     })
 }
 
 fn head_and_maps(answered: &[Answered]) -> HeadAndMaps {
     // [alike, different], each pictures and right answers of the head.
     let (mut counts, mut right_maps) = ([[0_usize; 2]; 2], 0);
-    for Answered { class, logits, evidence } in answered {
+    for Answered { class, logits, evidence, .. } in answered {
         let [head, maps] = [logits, evidence].map(|scores| top_k(scores, 1)[0]);
         let [pictures, right] = &mut counts[usize::from(head != maps)];
         *pictures += 1;
@@ -229,6 +228,7 @@ mod tests {
             class,
             logits: one_hot(head),
             evidence: one_hot(maps),
+            features: Vec::new(),
         });
         let expected = HeadAndMaps {
             disagreements: 2,

@@ -6,20 +6,26 @@
 
 use std::path::Path;
 
+use fieldmark::sketches::Sketches;
 use fieldmark::unknown::Score;
 use rand::seq::SliceRandom;
 
 use crate::data::dataset::{Dataset, Sample};
 use crate::measure::answers::{AnswerError, Answered, answers};
-use crate::measure::calibration::{self, Fitted, fitted, scores, share_reaching};
+use crate::measure::calibration::{self, KEPT, rejection, scores, share_reaching, temperature};
+use crate::measure::sketches::{learnt, sketches};
 use crate::net::network::Network;
 use crate::random::{Stream, stream};
 use crate::run::config::Config;
 use crate::run::folder::Trained;
 use crate::run::records::{Comparison, Part, SCHEMA, ScoreResult};
 
-/// The score of models whose scores were not compared: the highest AUROC in the one comparison made on photos, of coins.
-pub const DEFAULT_SCORE: Score = Score::Probability;
+/// The score of models whose scores were not compared: `trainer/EXPERIMENTS.md` has the figures.
+pub const DEFAULT_SCORE: Score = Score::Likeness;
+
+/// By how much the AUROC of another score must be higher for it to be chosen. A comparison sees strangers that look like the
+/// model's classes, in photos of one place; of others, and of other places, [`DEFAULT_SCORE`] is by far the surest.
+const MARGIN: f64 = 0.1;
 
 /// Classes cannot be left out so.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -76,21 +82,31 @@ pub fn part(
     let seen = dataset.train.iter().chain(&dataset.validation);
     let strangers: Vec<&Sample> = seen.filter(|sample| left_out.contains(&sample.class)).collect();
     let [known, strangers] = [answers(network, &known, to)?, answers(network, &strangers, to)?];
+    let learnt = learnt(network, &without.train, to)?;
+    let sketches = sketches(learnt.iter().chain(&known), without.labels.len(), KEPT);
+    let temperature = temperature(&known);
+    let measured = |&score: &Score| measured(score, temperature, sketches.as_ref(), &known, &strangers);
     let right = |a: &&Answered| fieldmark::top_k(&a.logits, 1)[0] == a.class;
     Ok(Part {
         left_out: left_out.iter().map(|&class| dataset.labels[class].clone()).collect(),
         known: known.len(),
         strangers: strangers.len(),
         accuracy: known.iter().filter(right).count() as f64 / known.len().max(1) as f64,
-        scores: Score::ALL.iter().map(|&score| measured(score, &known, &strangers)).collect(),
+        scores: Score::ALL.iter().map(measured).collect(),
     })
 }
 
-/// How well `score` tells the strangers, its temperature and threshold fitted to the known pictures.
-fn measured(score: Score, known: &[Answered], strangers: &[Answered]) -> ScoreResult {
-    let Fitted { temperature, rejection } = fitted(known, score);
-    let [known, strangers] = [known, strangers].map(|answered| scores(answered, score, temperature));
-    let kept = rejection.map_or(1.0, |rule| share_reaching(&strangers, rule.threshold));
+/// How well `score` tells the strangers, its threshold fitted to the known pictures.
+fn measured(
+    score: Score,
+    temperature: f32,
+    sketches: Option<&Sketches>,
+    known: &[Answered],
+    strangers: &[Answered],
+) -> ScoreResult {
+    let [known, strangers] =
+        [known, strangers].map(|answered| scores(answered, score, temperature, sketches));
+    let kept = rejection(&known, score).map_or(1.0, |rule| share_reaching(&strangers, rule.threshold));
     ScoreResult { score, auroc: auroc(&known, &strangers), rejected: 1.0 - kept }
 }
 
@@ -116,10 +132,8 @@ pub fn auroc(known: &[f32], strangers: &[f32]) -> f64 {
 /// [`AnswerError`].
 pub fn comparison(trained: &Trained, parts: Vec<Part>) -> Result<Comparison, AnswerError> {
     let scores: Vec<ScoreResult> = Score::ALL.iter().map(|&score| mean(score, &parts)).collect();
-    // Of equals the first.
-    let best = scores.iter().rev().max_by(|a, b| a.auroc.total_cmp(&b.auroc));
-    let chosen = best.map_or(DEFAULT_SCORE, |best| best.score);
-    let rule = calibration::fit(trained, chosen)?.rejection;
+    let chosen = chosen(&scores);
+    let rule = calibration::fit(trained, chosen)?.rule();
     Ok(Comparison {
         schema: SCHEMA,
         classes_left_out: parts.iter().map(|part| part.left_out.len()).max().unwrap_or(0),
@@ -131,6 +145,16 @@ pub fn comparison(trained: &Trained, parts: Vec<Part>) -> Result<Comparison, Ans
         weights: trained.weights.clone(),
         parts,
     })
+}
+
+/// The score with the highest AUROC, of equals the first; [`DEFAULT_SCORE`] where that is not lower by [`MARGIN`].
+fn chosen(scores: &[ScoreResult]) -> Score {
+    let best = scores.iter().rev().max_by(|a, b| a.auroc.total_cmp(&b.auroc));
+    let default = scores.iter().find(|result| result.score == DEFAULT_SCORE);
+    match (best, default) {
+        (Some(best), Some(default)) if best.auroc > default.auroc + MARGIN => best.score,
+        _ => DEFAULT_SCORE,
+    }
 }
 
 /// A score's figures, the means over the runs.
@@ -201,12 +225,25 @@ mod tests {
             class: 0,
             logits: logits.to_vec(),
             evidence: evidence.to_vec(),
+            features: Vec::new(),
         };
         // As sure, and as loud, but only of the known do the maps say what the head says.
         let known: Vec<Answered> = (0..20).map(|_| answered([4.0, 0.0], [9.0, 0.0])).collect();
         let strangers: Vec<Answered> = (0..5).map(|_| answered([4.0, 0.0], [0.0, 9.0])).collect();
-        let of = |score| measured(score, &known, &strangers);
+        let of = |score| measured(score, 1.0, None, &known, &strangers);
         assert_eq!((of(Score::Energy).auroc, of(Score::Energy).rejected), (0.5, 0.0));
         assert_eq!((of(Score::Agreement).auroc, of(Score::Agreement).rejected), (1.0, 1.0));
+    }
+
+    #[test]
+    fn another_score_is_chosen_only_where_it_is_much_better() {
+        let chosen_of = |likeness: f64, energy: f64| {
+            let result = |score, auroc| ScoreResult { score, auroc, rejected: 0.5 };
+            let others = [result(Score::Probability, 0.5), result(Score::Energy, energy)];
+            chosen(&[&[result(Score::Likeness, likeness)], &others[..]].concat())
+        };
+        assert_eq!(chosen_of(0.8, 0.89), Score::Likeness);
+        assert_eq!(chosen_of(0.8, 0.91), Score::Energy);
+        assert_eq!(chosen(&[]), Score::Likeness);
     }
 }

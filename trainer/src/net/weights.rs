@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use candle_core::{Device, Tensor};
+use fieldmark::digits::hexadecimal;
 use fieldmark::file::write_whole;
-use fieldmark::model::hexadecimal;
 use prost::Message;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};

@@ -106,7 +106,8 @@ pub struct Exported {
 /// Writes the model file of a run under `path`, once the board's engine has agreed with the trainer on `pictures`
 /// pictures of the data set, spread evenly over its splits (all, where it has fewer).
 ///
-/// Temperature and threshold are fitted on the validation split; `score` is what the threshold is for. `evaluation` is
+/// Temperature and threshold are fitted on the validation split, sketches on training pictures, too; `score` is what the
+/// threshold is for. `evaluation` is
 /// what was measured on the test split, for the description.
 ///
 /// # Errors
@@ -183,6 +184,7 @@ fn description(
         map_stride: network.map_stride() as u32,
         temperature: fitted.temperature,
         thresholds: Thresholds { unknown: None, rejection: fitted.rejection },
+        sketches: fitted.sketches,
         training: json!({
             "program": concat!("fieldmark-trainer ", env!("CARGO_PKG_VERSION")),
             "data": progress.data,
@@ -215,11 +217,13 @@ fn model_file(
     description: &Description,
     weights: WeightType,
 ) -> Result<Vec<u8>, ExportError> {
+    let features = description.sketches.is_some();
+    let graph = lower::graph(network, description.input.side as usize, weights, features)?;
     let model = Model {
         ir_version: IR_VERSION,
         producer_name: "fieldmark-trainer".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
-        graph: Some(lower::graph(network, description.input.side as usize, weights)?),
+        graph: Some(graph),
         opset_import: vec![OperatorSet { domain: Some(String::new()), version: OPSET }],
         metadata_props: vec![StringEntry { key: METADATA_KEY.into(), value: description.to_json() }],
     };

@@ -8,8 +8,8 @@ use std::slice;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use fieldmark::digits::hexadecimal;
 use fieldmark::engine::{Engine, Stages, instruction_set, read_model};
-use fieldmark::model::hexadecimal;
 use fieldmark::picture::Limits;
 use fieldmark::{Frame, pattern};
 use serde::Serialize;

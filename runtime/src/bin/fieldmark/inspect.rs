@@ -30,6 +30,8 @@ struct Report<'a> {
     multiply_adds: u64,
     temperature: f32,
     thresholds: Thresholds,
+    /// The rule in force.
+    unknown: Option<Rejection>,
     self_tests: usize,
     training: &'a Value,
     groups: &'a Layout,
@@ -87,6 +89,7 @@ fn report(model: String, bytes: u64, engine: &Engine) -> Report<'_> {
         multiply_adds: engine.multiply_adds(),
         temperature: *temperature,
         thresholds: *thresholds,
+        unknown: engine.description().rule(),
         self_tests: self_test.len(),
         training,
         groups: layout,
@@ -110,7 +113,7 @@ fn text(report: &Report<'_>) -> String {
         ("head", head),
         ("multiply-adds", format!("{} a picture", magnitude(report.multiply_adds))),
         ("temperature", report.temperature.to_string()),
-        ("unknown", unknown(report.thresholds.rule())),
+        ("unknown", unknown(report.unknown)),
         ("self-tests", report.self_tests.to_string()),
     ];
     let mut text = String::new();

@@ -139,10 +139,16 @@ mod tests {
     fn programs_are_told_why_a_picture_is_unknown_beside_its_answers() {
         let record = Record { unknown: Some(UNKNOWN), ..record() };
         let json: Value = serde_json::from_str(&written(RecordFormat::Jsonl, &[Ok(&record)])).unwrap();
-        assert_eq!(json["unknown"], json!({"score": "energy", "value": 3.0, "threshold": 4.0}));
+        assert_eq!(
+            json["unknown"],
+            json!({"score": "energy", "value": 3.0, "threshold": 4.0, "reason": "little of any class"})
+        );
         assert_eq!(json["top"][0]["label"], "Robin");
         let rows = written(RecordFormat::Csv, &[Ok(&record)]);
-        assert!(rows.lines().skip(1).all(|row| row.ends_with(",energy 3.000 below 4.000")), "{rows}");
+        assert!(
+            rows.lines().skip(1).all(|row| row.ends_with(",little of any class: energy 3.000 below 4.000")),
+            "{rows}"
+        );
     }
 
     #[test]

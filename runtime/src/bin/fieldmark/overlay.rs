@@ -103,6 +103,7 @@ mod tests {
             map_stride: 32,
             temperature: 1.0,
             thresholds: Thresholds::default(),
+            sketches: None,
             training: Value::Null,
             self_test: Vec::new(),
         }

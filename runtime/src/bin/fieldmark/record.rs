@@ -56,12 +56,13 @@ fn rounded(ms: Stages) -> Stages {
 
 #[cfg(test)]
 pub mod tests {
-    use fieldmark::Score;
+    use fieldmark::{Reason, Score};
 
     use super::*;
 
     /// Half of the classes' usual energy.
-    pub const UNKNOWN: Unknown = Unknown { score: Score::Energy, value: 3.0, threshold: 4.0 };
+    pub const UNKNOWN: Unknown =
+        Unknown { score: Score::Energy, value: 3.0, threshold: 4.0, reason: Reason::Little };
 
     /// Robin, before Wren and Blue tit.
     pub fn record() -> Record {

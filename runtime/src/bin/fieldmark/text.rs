@@ -146,8 +146,7 @@ mod tests {
     #[test]
     fn a_stranger_is_called_unknown_before_what_it_resembles() {
         let record = Record { unknown: Some(UNKNOWN), ..record() };
-        let line =
-            "a.jpg   unknown (energy 3.000 below 4.000); nearest: Robin 93.1 %, Wren 4.0 %, Blue_tit 2.9 %\n";
+        let line = "a.jpg   unknown (little of any class: energy 3.000 below 4.000); nearest: Robin 93.1 %, Wren 4.0 %, Blue_tit 2.9 %\n";
         assert_eq!(picture(&record, Widths { input: 6, label: 8 }, Some(3)), line);
     }
 

@@ -43,7 +43,7 @@ pub fn on_test_split(args: &EvalArgs) -> Result<Evaluation> {
     say::doubts(&doubts(&measured.evaluation, trained.dataset.validation.len()));
     if let Some(file) = &args.predictions {
         let labels = &trained.progress.labels;
-        write(file, labels, labels, measured.fitted, [(&trained.dataset.test[..], &measured.answers[..])])?;
+        write(file, labels, labels, &measured.fitted, [(&trained.dataset.test[..], &measured.answers[..])])?;
     }
     Ok(measured.evaluation)
 }
@@ -74,13 +74,13 @@ fn on_others(args: &EvalArgs, pictures: &Path) -> Result<()> {
     let input = trained.progress.config.input();
     let of_strangers = answers(&trained.network, &strangers.iter().collect::<Vec<_>>(), input)?;
     if !strangers.is_empty() {
-        say::rejected(&of_strangers, &other_labels, fitted);
+        say::rejected(&of_strangers, &other_labels, &fitted);
     }
     if let Some(file) = &args.predictions {
         let labels = &trained.progress.labels;
         let names = [labels.as_slice(), &other_labels].concat();
         let all = [(&trained.dataset.test[..], &of_known[..]), (&strangers, &of_strangers)];
-        write(file, labels, &names, fitted, all)?;
+        write(file, labels, &names, &fitted, all)?;
     }
     Ok(())
 }
@@ -108,7 +108,7 @@ fn write<const N: usize>(
     file: &Path,
     labels: &[String],
     names: &[String],
-    fitted: Fitted,
+    fitted: &Fitted,
     all: [(&[Sample], &[Answered]); N],
 ) -> Result<()> {
     let mut predictions = Predictions::new(labels);

@@ -5,7 +5,7 @@ use std::path::Path;
 use csv_core::{WriteResult, Writer};
 use fieldmark::head::{softmax, top_k};
 use fieldmark_trainer::measure::answers::Answered;
-use fieldmark_trainer::measure::calibration::{Fitted, scores};
+use fieldmark_trainer::measure::calibration::Fitted;
 
 /// The columns before those of the classes.
 const COLUMNS: [&str; 5] = ["picture", "label", "answer", "probability", "unknown"];
@@ -26,7 +26,7 @@ pub struct Row<'a> {
     /// The network's answer.
     pub answered: &'a Answered,
     /// Temperature and threshold.
-    pub fitted: Fitted,
+    pub fitted: &'a Fitted,
 }
 
 impl Predictions {
@@ -43,10 +43,7 @@ impl Predictions {
         let Row { path, label, answered, fitted } = row;
         let probabilities = softmax(&answered.logits, fitted.temperature);
         let first = top_k(&answered.logits, 1)[0];
-        let unknown = fitted.rejection.map_or("", |rule| {
-            let score = scores(std::slice::from_ref(*answered), rule.score, fitted.temperature)[0];
-            if score < rule.threshold { "yes" } else { "no" }
-        });
+        let unknown = fitted.is_unknown(answered).map_or("", |unknown| if unknown { "yes" } else { "no" });
         let digits = |probability: &f32| format!("{probability:.6}");
         let mut cells = vec![
             path.display().to_string(),
@@ -99,8 +96,12 @@ mod tests {
         let labels = ["big, red".to_owned(), "\"x\"".to_owned(), "y".to_owned()];
         let mut predictions = Predictions::new(&labels);
         let rule = Rejection { score: Score::Probability, threshold: 0.6, kept: None };
-        let answered =
-            |logits: [f32; 3]| Answered { class: 0, logits: logits.to_vec(), evidence: vec![0.0; 3] };
+        let answered = |logits: [f32; 3]| Answered {
+            class: 0,
+            logits: logits.to_vec(),
+            evidence: vec![0.0; 3],
+            features: vec![],
+        };
         // 2 ln 3 at temperature 2: 3 parts of 5.
         let (sure, even) = (answered([0.0, 2.0 * 3.0_f32.ln(), 0.0]), answered([0.0; 3]));
         let long = format!("a/{}.jpg", "b".repeat(300));
@@ -109,7 +110,7 @@ mod tests {
             (&long, &sure, Some(Rejection { threshold: 0.5, ..rule })),
             ("2", &even, Some(rule)),
         ] {
-            let fitted = Fitted { temperature: 2.0, rejection };
+            let fitted = &Fitted { temperature: 2.0, rejection, sketches: None };
             predictions.add(&Row { path: Path::new(path), label: "y", answered, fitted });
         }
         let expected = format!(

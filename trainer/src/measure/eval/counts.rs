@@ -107,7 +107,7 @@ mod tests {
         let answered = answers.map(|(class, answer)| {
             let mut logits = vec![0.0; 3];
             logits[answer] = 1.0;
-            Answered { class, logits, evidence: Vec::new() }
+            Answered { class, logits, evidence: Vec::new(), features: Vec::new() }
         });
         let matrix = confusion_matrix(&answered, 3);
         assert_eq!(matrix, [[2, 2, 0], [1, 1, 0], [0, 0, 0]]);

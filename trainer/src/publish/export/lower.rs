@@ -12,25 +12,28 @@ use crate::net::layer::{
 use crate::net::network::Network;
 use crate::net::onnx::{Attribute, DataType, Graph, Node, TensorData, ValueInfo};
 
-/// The graph of a network for one picture of `side`: input `image` `[1, 3, S, S]`, outputs `logits` `[1, c]`
-/// and `maps` `[1, N, H, W]`.
+/// The graph of a network for one picture of `side`: input `image` `[1, 3, S, S]`, outputs `logits` `[1, c]`,
+/// `maps` `[1, N, H, W]`, and, if asked for, `features` `[1, K]`, the means of the backbone's last maps.
 ///
 /// # Errors
 /// Layers that do not fit each other, as candle's message; parameters that are missing.
-pub fn graph(network: &Network, side: usize, weights: WeightType) -> Result<Graph> {
+pub fn graph(network: &Network, side: usize, weights: WeightType, features: bool) -> Result<Graph> {
     let mut lowering =
         Lowering { params: &network.params, weights, graph: Graph::default(), taken: BTreeSet::new() };
     let image = Value { name: "image".into(), shape: Shape::Maps([3, side, side]) };
-    let maps = lowering.layers(&network.trunk, &image)?;
+    let (backbone, class_aligned) = network.trunk.split_at(network.backbone_depth());
+    let below = lowering.layers(backbone, &image)?;
+    let maps = lowering.layers(class_aligned, &below)?;
     let maps = lowering.output(&maps, "maps");
+    let below = if class_aligned.is_empty() { maps.clone() } else { below };
     let logits = lowering.layers(&network.head, &maps)?;
     let logits = lowering.output(&logits, "logits");
-    Ok(Graph {
-        name: "fieldmark".into(),
-        input: vec![image.info()],
-        output: vec![logits.info(), maps.info()],
-        ..lowering.graph
-    })
+    let mut output = vec![logits.info(), maps.info()];
+    if features {
+        let features = lowering.layers(&[Layer::GlobalPool], &below)?;
+        output.push(lowering.output(&features, "features").info());
+    }
+    Ok(Graph { name: "fieldmark".into(), input: vec![image.info()], output, ..lowering.graph })
 }
 
 /// A value of the graph: what is computed, and its shape without the batch of 1.

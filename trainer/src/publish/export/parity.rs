@@ -10,6 +10,7 @@ use fieldmark::model::Description;
 use super::ExportError;
 use crate::data::dataset::{Dataset, Sample, spread};
 use crate::data::picture::{Seen, seen, stacked};
+use crate::measure::answers::featured;
 use crate::net::layer::Mode;
 use crate::net::network::{Network, Output};
 
@@ -126,12 +127,14 @@ pub(super) fn check(
     for samples in samples.chunks(BATCH) {
         let pictures = seen(samples, description.input)?;
         let images = stacked(&pictures)?;
-        let Output { logits, maps } = deployed.forward(&images, &mut Mode::Eval)?;
+        let (features, Output { logits, maps }) = featured(deployed, &images)?;
         let unrounded = trained.forward(&images, &mut Mode::Eval)?.logits.to_vec2::<f32>()?;
         for (index, (sample, picture)) in samples.iter().zip(&pictures).enumerate() {
             let expected: Vec<f32> = logits.i(index)?.to_vec1()?;
             let maps: Vec<f32> = maps.i(index)?.flatten_all()?.to_vec1()?;
-            let (found, reach) = compared(&engine, sample, picture, (&expected, &maps), description)?;
+            let features: Vec<f32> = features.i(index)?.to_vec1()?;
+            let expected_all = (expected.as_slice(), maps.as_slice(), features.as_slice());
+            let (found, reach) = compared(&engine, sample, picture, expected_all, description)?;
             worst = worst.max(SMALLEST_SCALE * found);
             moved = moved.max(worst_of(&expected, &unrounded[index], largest(&unrounded[index])).difference);
             changed += usize::from(!is_same_answer(&unrounded[index], &expected, reach));
@@ -150,7 +153,7 @@ fn compared(
     engine: &Engine,
     sample: &Sample,
     picture: &Seen,
-    (logits, maps): (&[f32], &[f32]),
+    (logits, maps, features): (&[f32], &[f32], &[f32]),
     description: &Description,
 ) -> Result<(f32, f32), Disagreement> {
     let path = || sample.path.clone();
@@ -167,6 +170,11 @@ fn compared(
     let worst = worst_of(&output.logits, logits, reach);
     if !is_within(worst, TOLERANCE) {
         return Err(refused(worst, format!("the logit of {:?}", name(worst.index))));
+    }
+    // None, where the model has no sketches.
+    let of_features = worst_of(&output.features, features, largest(features).max(SMALLEST_SCALE));
+    if !is_within(of_features, MAPS_TOLERANCE) {
+        return Err(refused(of_features, format!("feature {}", of_features.index)));
     }
     // Pooling forgets places: only the maps show that the cues are where the trainer's are.
     let (_, height, width) = output.maps.dim();
@@ -264,7 +272,7 @@ mod tests {
         let scale = trained.network.params.get("class_aligned.bn.weight").unwrap();
         scale.set(&(scale.as_tensor() * 1000.0).unwrap()).unwrap();
         let network = deployed(&trained.network, WeightType::F32).unwrap();
-        let fitted = Fitted { temperature: 1.0, rejection: None };
+        let fitted = Fitted { temperature: 1.0, rejection: None, sketches: None };
         let description = description(&network, &trained.progress, fitted, None).unwrap();
         let bytes = model_file(&network, &description, WeightType::F32).unwrap();
         let checked = || check(&bytes, &network, &trained.network, &trained.dataset, &description, 4);

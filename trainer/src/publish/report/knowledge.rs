@@ -168,6 +168,7 @@ fn compared(unknown: &UnknownResult) -> Markup {
 
 fn score_name(score: Score) -> &'static str {
     match score {
+        Score::Likeness => "likeness to the class that is answered",
         Score::Energy => "energy of the logits",
         Score::Probability => "highest probability",
         Score::Agreement => "agreement of head and maps",

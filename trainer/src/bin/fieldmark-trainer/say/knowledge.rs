@@ -1,7 +1,7 @@
 //! What a model knows, and whether it knows what it does not.
 
 use fieldmark_trainer::measure::answers::Answered;
-use fieldmark_trainer::measure::calibration::{Fitted, scores, share_reaching};
+use fieldmark_trainer::measure::calibration::Fitted;
 use fieldmark_trainer::run::records::{
     ClassResult, Comparison, Evaluation, HeadAndMaps, ScoreResult, UnknownResult,
 };
@@ -50,7 +50,7 @@ pub fn knowledge(evaluation: &Evaluation) {
 }
 
 /// How many pictures of classes that the network was not trained for are called unknown.
-pub fn rejected(answered: &[Answered], labels: &[String], fitted: Fitted) {
+pub fn rejected(answered: &[Answered], labels: &[String], fitted: &Fitted) {
     const LISTED: usize = 3;
     let names = labels.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if labels.len() > LISTED { ", ..." } else { "" };
@@ -59,13 +59,12 @@ pub fn rejected(answered: &[Answered], labels: &[String], fitted: Fitted) {
     let pictures = counted(answered.len(), "picture", "pictures");
     let classes = counted(labels.len(), "other class", "other classes");
     let what = format!("{pictures} of {classes} ({names}{more})");
-    let Some(rule) = fitted.rejection else {
+    if fitted.rule().is_none() {
         return result(&format!(
             "{what}: not called unknown, there is no threshold without validation pictures"
         ));
-    };
-    let kept = share_reaching(&scores(answered, rule.score, fitted.temperature), rule.threshold);
-    result(&format!("{what}: {:.1} % called unknown", 100.0 * (1.0 - kept)));
+    }
+    result(&format!("{what}: {:.1} % called unknown", 100.0 * (1.0 - fitted.kept(answered))));
 }
 
 fn head_and_maps(answers: &HeadAndMaps, pictures: usize) {
