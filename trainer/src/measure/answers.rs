@@ -104,14 +104,18 @@ fn batch<'a>(network: &Network, samples: &'a [&'a Sample], to: Input) -> Result<
     Ok(Batch { maps: output.maps, looks: looks.collect() })
 }
 
-/// In evaluation, the means of the backbone's last maps, `B x K` in f32 in main memory, and what
-/// [`Network::forward`] gives, in one pass.
+/// In evaluation, the means of the backbone's last maps, `B x K` in f32 in main memory (of two levels, the coarser one's), and
+/// what [`Network::forward`] gives, in one pass.
 pub(crate) fn featured(network: &Network, images: &Tensor) -> candle_core::Result<(Tensor, Output)> {
     let below = network.backbone_maps(images)?;
     let above = &network.trunk[network.backbone_depth()..];
     let maps = forward(above, &network.params, &below, &mut Mode::Eval)?;
     let logits = forward(&network.head, &network.params, &maps, &mut Mode::Eval)?;
-    let features = below.to_dtype(DType::F32)?.flatten_from(2)?.mean(D::Minus1)?.to_device(&Device::Cpu)?;
+    let means = below.to_dtype(DType::F32)?.flatten_from(2)?.mean(D::Minus1)?.to_device(&Device::Cpu)?;
+    let features = match network.last_channels() {
+        Some(last) => means.narrow(1, means.dim(1)? - last, last)?,
+        None => means,
+    };
     Ok((features, Output { maps, logits }))
 }
 

@@ -24,7 +24,7 @@ pub use fold::fold;
 pub use forward::{Mode, forward};
 pub use params::{Init, ParamKind, ParamSpec, Params, Weight, is_head, parameter_specs};
 pub(crate) use shape::layer_shape;
-pub use shape::{Cost, Shape, ShapeError, convolved, cost, shape, stride};
+pub use shape::{Cost, Shape, ShapeError, convolved, cost, outputs, shape, stride};
 
 use crate::net::ops::same_padding;
 

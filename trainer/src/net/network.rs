@@ -338,6 +338,14 @@ impl Network {
         self.trunk.iter().position(is_class_aligned).unwrap_or(self.trunk.len())
     }
 
+    /// Of a backbone that ends in two levels of maps, the channels of the coarser one, which come last.
+    pub fn last_channels(&self) -> Option<usize> {
+        match self.trunk[..self.backbone_depth()].last()? {
+            Layer::Beside { body } => layer::outputs(body),
+            _ => None,
+        }
+    }
+
     /// The backbone's last maps in evaluation, `B x K x H x W`, of `images` as [`Network::forward`] takes them.
     ///
     /// # Errors

@@ -117,6 +117,16 @@ pub fn cost(layers: &[Layer], input: [usize; 3]) -> Result<Cost, ShapeError> {
     Ok(Cost { multiply_adds, parameters })
 }
 
+/// Channels that come out of `layers`; `None` where no layer says.
+pub fn outputs(layers: &[Layer]) -> Option<usize> {
+    layers.iter().rev().find_map(|layer| match layer {
+        Layer::Conv(conv) => Some(conv.outputs),
+        Layer::BatchNorm(norm) => Some(norm.channels),
+        Layer::Residual { body, .. } => outputs(body),
+        _ => None,
+    })
+}
+
 /// Input pixels from one cell of the output maps to the next.
 pub fn stride(layers: &[Layer]) -> usize {
     layers.iter().map(layer_stride).product()

@@ -22,15 +22,26 @@ pub fn graph(network: &Network, side: usize, weights: WeightType, features: bool
         Lowering { params: &network.params, weights, graph: Graph::default(), taken: BTreeSet::new() };
     let image = Value { name: "image".into(), shape: Shape::Maps([3, side, side]) };
     let (backbone, class_aligned) = network.trunk.split_at(network.backbone_depth());
-    let below = lowering.layers(backbone, &image)?;
-    let maps = lowering.layers(class_aligned, &below)?;
+    let (last, maps) = match (backbone, class_aligned) {
+        ([near @ .., Layer::Beside { body }], [Layer::Conv(conv), above @ ..]) if conv.is_pointwise() => {
+            let near = lowering.layers(near, &image)?;
+            let deep = lowering.layers(body, &near)?;
+            let both = lowering.levels(&near, &deep, conv)?;
+            (deep, lowering.layers(above, &both)?)
+        }
+        _ => {
+            let last = lowering.layers(backbone, &image)?;
+            let maps = lowering.layers(class_aligned, &last)?;
+            (last, maps)
+        }
+    };
     let maps = lowering.output(&maps, "maps");
-    let below = if class_aligned.is_empty() { maps.clone() } else { below };
+    let last = if class_aligned.is_empty() { maps.clone() } else { last };
     let logits = lowering.layers(&network.head, &maps)?;
     let logits = lowering.output(&logits, "logits");
     let mut output = vec![logits.info(), maps.info()];
     if features {
-        let features = lowering.layers(&[Layer::GlobalPool], &below)?;
+        let features = lowering.layers(&[Layer::GlobalPool], &last)?;
         output.push(lowering.output(&features, "features").info());
     }
     Ok(Graph { name: "fieldmark".into(), input: vec![image.info()], output, ..lowering.graph })
@@ -66,17 +77,7 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn layers(&mut self, layers: &[Layer], input: &Value) -> Result<Value> {
-        let mut value = input.clone();
-        let mut rest = layers;
-        while let [layer, after @ ..] = rest {
-            (value, rest) = match (layer, after) {
-                (Layer::Beside { body }, [Layer::Conv(conv), after @ ..]) if conv.is_pointwise() => {
-                    (self.levels(body, conv, &value)?, after)
-                }
-                _ => (self.layer(layer, &value)?, after),
-            };
-        }
-        Ok(value)
+        layers.iter().try_fold(input.clone(), |value, layer| self.layer(layer, &value))
     }
 
     fn layer(&mut self, layer: &Layer, input: &Value) -> Result<Value> {
@@ -121,21 +122,19 @@ impl Lowering<'_> {
 
     /// A 1x1 convolution of two levels of maps: on each at its own cells, the coarser one's result repeated over the finer
     /// cells and added. The same function as on both beside each other, for a fraction of the products.
-    fn levels(&mut self, body: &[Layer], conv: &Conv, input: &Value) -> Result<Value> {
-        let deep = self.layers(body, input)?;
-        let Shape::Maps([channels, height, width]) = input.shape else {
+    fn levels(&mut self, near: &Value, deep: &Value, conv: &Conv) -> Result<Value> {
+        let Shape::Maps([channels, height, width]) = near.shape else {
             return Err(candle_core::Error::Msg(format!("{}: two levels of vectors", conv.name)));
         };
         let weight = self.params.get(&format!("{}.weight", conv.name))?.as_detached_tensor();
-        let near = weight.narrow(1, 0, channels)?.contiguous()?;
+        let own = weight.narrow(1, 0, channels)?.contiguous()?;
         let far = weight.narrow(1, channels, conv.inputs - channels)?.contiguous()?;
         let far = self.weights(&format!("{}.deep.weight", conv.name), &far)?;
-        let deep_cells = sides(&deep);
+        let [rows, columns] = sides(deep);
         let name = self.node("Conv", &format!("{}.deep", conv.name), &[&deep.name, &far], Vec::new());
-        let [rows, columns] = deep_cells;
         let deep = Value { name, shape: Shape::Maps([conv.outputs, rows, columns]) };
         let deep = self.repeated(&deep, [height, width]);
-        let mut inputs = vec![input.name.clone(), self.weights(&format!("{}.weight", conv.name), &near)?];
+        let mut inputs = vec![near.name.clone(), self.weights(&format!("{}.weight", conv.name), &own)?];
         if conv.bias {
             inputs.push(self.parameter(&format!("{}.bias", conv.name))?);
         }
