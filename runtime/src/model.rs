@@ -282,6 +282,9 @@ fn check_sketches(sketches: &Sketches, labels: usize) -> Result<(), DescriptionE
     for (index, sketch) in sketches.classes.iter().enumerate() {
         check_count(&format!("values of sketch {index}"), sketches.weights.len(), sketch.0.len())?;
     }
+    if !(sketches.scale.is_finite() && sketches.scale > 0.0) {
+        return Err(value("scale of the sketches", "a number above 0", sketches.scale));
+    }
     check_rejection(Rejection::by(sketches))
 }
 
@@ -392,6 +395,7 @@ mod tests {
             },
             sketches: Some(Sketches {
                 weights: [255, 0].to_vec(),
+                scale: 2.0,
                 classes: [[127, 1], [0, 0], [0x81, 5]].map(|values| Sketch(values.to_vec())).to_vec(),
                 threshold: 0.625,
                 kept: Some(1.0),
@@ -426,8 +430,7 @@ mod tests {
         assert_eq!(json["head"]["kind"], "group-max");
         assert_eq!(json["input"], json!({"side": 224, "resize": "pad"}));
         assert_eq!(json["thresholds"]["rejection"]["score"], "energy");
-        let sketches =
-            json!({"weights": "ff00", "classes": ["7f01", "0000", "8105"], "threshold": 0.625, "kept": 1.0});
+        let sketches = json!({"weights": "ff00", "scale": 2.0, "classes": ["7f01", "0000", "8105"], "threshold": 0.625, "kept": 1.0});
         assert_eq!(json["sketches"], sketches);
         assert_eq!(json["self_test"][0]["seed"], u64::MAX);
     }
@@ -472,7 +475,7 @@ mod tests {
         };
         assert_eq!(description.rule().unwrap().score, Score::Likeness);
         assert_eq!(score(&[-1.0, 0.0]), Some(Score::Likeness));
-        assert_eq!(score(&[1.0, 0.0]), None);
+        assert_eq!(score(&[1.0, 5.0]), None);
         // An energy of 0.04 reaches the threshold of -2.5.
         assert_eq!((score(&[]), score(&[1.0])), (None, None));
         let unknown = description.doubt(&[-4.0; 3], maps.view(), &[]).unwrap();
@@ -520,6 +523,7 @@ mod tests {
             ),
             ("/sketches/classes", json!(["7f01", "7f01"]), "sketches: expected 3, got 2"),
             ("/sketches/classes/1", json!("7f"), "values of sketch 1: expected 2, got 1"),
+            ("/sketches/scale", json!(0.0), "scale of the sketches is 0, expected a number above 0"),
             ("/sketches/threshold", json!(1.5), "threshold of the likeness is 1.5, expected -1 to 1"),
             ("/sketches/kept", json!(2.0), "share of pictures kept is 2, expected 0 to 1"),
             ("/self_test/0/logits", json!([1.0]), "logits of self-test 0: expected 3, got 1"),

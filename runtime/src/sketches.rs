@@ -1,8 +1,9 @@
 //! What pictures of each class look like to the backbone, in a few kilobytes a class, and how far a picture is from it.
 //!
 //! A picture's *features* are the means of the backbone's last maps, one value a channel. A class's sketch is the mean
-//! of its pictures' features, of which only the direction counts. The [`likeness`](Sketches::likeness) of a picture and
-//! a class is the cosine between the two, each feature weighed by how little it varies within a class.
+//! of its pictures' features. The [`likeness`](Sketches::likeness) of a picture and a class is twice their product by the
+//! sum of their squares, each feature weighed by how little it varies within a class: the cosine, less where one is longer
+//! than the other.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,7 +19,9 @@ pub struct Sketches {
     /// `K` weights of the features, as shares of 255.
     #[serde(serialize_with = "to_digits", deserialize_with = "from_digits")]
     pub weights: Vec<u8>,
-    /// `c` sketches of `K` weighed features, at any scale.
+    /// What 1 of a sketch's values is in weighed features; above 0.
+    pub scale: f32,
+    /// `c` sketches of `K` values.
     pub classes: Vec<Sketch>,
     /// A likeness to the answer's class below this is unknown; -1..=1.
     pub threshold: f32,
@@ -37,14 +40,10 @@ pub struct Sketch(
 );
 
 impl Sketch {
-    /// Of `K` weighed features: the largest becomes 127 or -127. All zero where a value is not finite or none is other
-    /// than zero.
-    pub fn of(features: &[f32]) -> Sketch {
-        let largest = features.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
-        let scale = 127.0 / largest;
-        let rounded = |value: &f32| (libm::roundf(value * scale) as i8).cast_unsigned();
-        let usable = scale.is_finite() && features.iter().all(|value| value.is_finite());
-        Sketch(features.iter().map(|value| if usable { rounded(value) } else { 0 }).collect())
+    /// Of `K` weighed features, a value for each `scale`; values that are not finite are left out.
+    pub fn of(weighed: &[f32], scale: f32) -> Sketch {
+        let rounded = |value: &f32| (libm::roundf(value / scale).clamp(-127.0, 127.0) as i8).cast_unsigned();
+        Sketch(weighed.iter().map(rounded).collect())
     }
 
     fn values(&self) -> impl Iterator<Item = f32> {
@@ -53,6 +52,13 @@ impl Sketch {
 }
 
 impl Sketches {
+    /// The scale at which the largest of all classes' weighed features is 127.
+    pub fn scale_of(weighed: &[Vec<f32>]) -> f32 {
+        let largest = weighed.iter().flatten().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+        let scale = largest / 127.0;
+        if scale.is_normal() { scale } else { 1.0 }
+    }
+
     /// Weights as they are stored, of `K` weights above 0: shares of the largest.
     pub fn stored(weights: &[f32]) -> Vec<u8> {
         let largest = weights.iter().copied().fold(0.0, f32::max);
@@ -64,31 +70,30 @@ impl Sketches {
         features.iter().zip(&self.weights).map(|(feature, weight)| feature * f32::from(*weight)).collect()
     }
 
-    /// How alike a picture of these `K` features and the class `class` are, -1..=1. 0 where either is all zero; not a
+    /// How alike a picture of these `K` features and the class `class` are, -1..=1. 0 where both are all zero; not a
     /// number where a feature is none.
     ///
     /// # Panics
     /// Panics if there is no such class.
     pub fn likeness(&self, features: &[f32], class: usize) -> f32 {
-        cosine(&self.weighed(features), &self.classes[class])
+        alike(&self.weighed(features), &self.classes[class], self.scale)
     }
 
     /// [`Sketches::likeness`] of a picture of these `K` features to every class, `c` values.
     pub fn likenesses(&self, features: &[f32]) -> Vec<f32> {
         let weighed = self.weighed(features);
-        self.classes.iter().map(|class| cosine(&weighed, class)).collect()
+        self.classes.iter().map(|class| alike(&weighed, class, self.scale)).collect()
     }
 }
 
-fn cosine(weighed: &[f32], sketch: &Sketch) -> f32 {
-    let (mut product, mut of_picture, mut of_class) = (0.0, 0.0, 0.0);
+fn alike(weighed: &[f32], sketch: &Sketch, scale: f32) -> f32 {
+    let (mut product, mut squares) = (0.0, 0.0);
     for (a, b) in weighed.iter().zip(sketch.values()) {
+        let b = scale * b;
         product += a * b;
-        of_picture += a * a;
-        of_class += b * b;
+        squares += a * a + b * b;
     }
-    let lengths = libm::sqrtf(of_picture) * libm::sqrtf(of_class);
-    if lengths == 0.0 { 0.0 } else { product / lengths }
+    if squares == 0.0 { 0.0 } else { 2.0 * product / squares }
 }
 
 fn to_digits<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -106,12 +111,14 @@ mod tests {
 
     use super::*;
 
-    /// Two classes, along the first and the second of three features; the third weighs a half.
+    /// Two classes, at 5 along the first and the second of three features; the third weighs a half.
     fn sketches() -> Sketches {
-        let sketch = |features: [f32; 3]| Sketch::of(&features);
+        let weighed = [[1275.0, 0.0, 0.0], [0.0, 1275.0, 0.0]].map(|class| class.to_vec());
+        let scale = Sketches::scale_of(&weighed);
         Sketches {
             weights: Sketches::stored(&[2.0, 2.0, 1.0]),
-            classes: vec![sketch([3.0, 0.0, 0.0]), sketch([0.0, 0.1, 0.0])],
+            scale,
+            classes: weighed.iter().map(|class| Sketch::of(class, scale)).collect(),
             threshold: 0.75,
             kept: Some(0.5),
         }
@@ -122,15 +129,17 @@ mod tests {
     }
 
     #[test]
-    fn a_likeness_is_the_cosine_of_weighed_features() {
+    fn a_likeness_is_twice_the_product_by_the_squares() {
         let sketches = sketches();
         assert_eq!(sketches.weights, [255, 255, 128]);
-        assert_eq!(Sketch::of(&[1.0, -2.0, 0.5]).0, [64, 0x81, 32]);
+        assert_eq!(Sketch::of(&[0.5, -1.0, 0.25, 9.0, f32::NAN], 1.0 / 64.0).0, [32, 0xc0, 16, 127, 0]);
         for (features, first, second) in [
             ([5.0, 0.0, 0.0], 1.0, 0.0),
             ([3.0, 4.0, 0.0], 0.6, 0.8),
-            ([-1.0, 0.0, 0.0], -1.0, 0.0),
-            // The third counts half: 3 against sqrt(9 + 16).
+            ([-5.0, 0.0, 0.0], -1.0, 0.0),
+            // Twice as long: 2 * 10 * 5 by 100 + 25.
+            ([10.0, 0.0, 0.0], 0.8, 0.0),
+            // The third counts half: 9 and 16.
             ([3.0, 0.0, 8.0], 0.6, 0.0),
             ([0.0, 0.0, 0.0], 0.0, 0.0),
         ] {
@@ -142,17 +151,19 @@ mod tests {
 
     #[test]
     fn reading_inverts_writing() {
-        let json = serde_json::to_string(&sketches()).unwrap();
-        let expected = r#"{"weights":"ffff80","classes":["7f0000","007f00"],"threshold":0.75,"kept":0.5}"#;
+        let sketches = Sketches { scale: 0.5, ..sketches() };
+        let json = serde_json::to_string(&sketches).unwrap();
+        let expected =
+            r#"{"weights":"ffff80","scale":0.5,"classes":["7f0000","007f00"],"threshold":0.75,"kept":0.5}"#;
         assert_eq!(json, expected);
-        assert_eq!(serde_json::from_str::<Sketches>(&json).unwrap(), sketches());
+        assert_eq!(serde_json::from_str::<Sketches>(&json).unwrap(), sketches);
         assert!(serde_json::from_str::<Sketches>(&json.replace("7f0000", "7f000")).is_err());
     }
 
     #[test]
-    fn what_is_not_finite_makes_an_empty_sketch() {
-        for features in [[f32::NAN, 1.0], [f32::INFINITY, 1.0], [0.0, 0.0], [1e-45, 0.0]] {
-            assert_eq!(Sketch::of(&features).0, [0, 0], "{features:?}");
+    fn what_has_no_size_has_a_scale_of_one() {
+        for value in [0.0, f32::NAN, f32::INFINITY, 1e-45] {
+            assert!((Sketches::scale_of(&[vec![value]]) - 1.0).abs() < f32::EPSILON, "{value}");
         }
     }
 }

@@ -281,14 +281,15 @@ mod tests {
     #[test]
     fn a_picture_unlike_its_class_is_unknown_and_the_reason_says_how() {
         // Two classes, along the first and the second of three features.
-        let classes = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]].map(|features| Sketch::of(&features)).to_vec();
-        let sketches = Sketches { weights: [255; 3].to_vec(), classes, threshold: 0.75, kept: None };
+        let classes = [[127, 0, 0], [0, 127, 0]].map(|values| Sketch(values.to_vec())).to_vec();
+        let scale = 255.0 * 5.0 / 127.0;
+        let sketches = Sketches { weights: [255; 3].to_vec(), scale, classes, threshold: 0.75, kept: None };
         let reason = |logits: &[f32], features: &[f32]| {
             doubt_by(&sketches, logits, features).map(|unknown| unknown.reason)
         };
         assert_eq!(reason(&[1.0, 0.0], &[5.0, 1.0, 0.0]), None);
         assert_eq!(reason(&[1.0, 0.0], &[3.0, 4.0, 0.0]), Some(Reason::LikeAnother));
-        assert_eq!(reason(&[1.0, 0.0], &[1.0, 1.0, 1.0]), Some(Reason::Far));
+        assert_eq!(reason(&[1.0, 0.0], &[3.0, 3.0, 3.0]), Some(Reason::Far));
         assert_eq!(reason(&[1.0, 0.0], &[f32::NAN; 3]), Some(Reason::Far));
         let unknown = doubt_by(&sketches, &[0.0, 1.0], &[4.0, 3.0, 0.0]).unwrap();
         assert!(close(unknown.value, 0.6) && close(unknown.threshold, 0.75), "{unknown}");

@@ -88,13 +88,14 @@ def description(model):
         read = json.loads(entries[METADATA_KEY])
         schema, labels, tests = read["schema"], read["labels"], read["self_test"]
         side, channels = read["input"]["side"], read["groups"][-1]
+        features = len(read["sketches"]["weights"]) // 2 if "sketches" in read else None
     except (ValueError, LookupError, TypeError) as error:
         raise Refused(f"metadata {METADATA_KEY!r}: expected a description, got {error!r}") from error
     expect("description's schema", SCHEMA, schema)
     lines = "".join(f"{label}\n" for label in labels)
     expect("labels' hash", read.get("labels_sha256"), hashlib.sha256(lines.encode()).hexdigest())
     expect("self-tests", "1 or more", len(tests), len(tests) > 0)
-    return side, labels, channels, tests
+    return side, labels, channels, features, tests
 
 
 def signature(values):
@@ -109,12 +110,14 @@ def signature(values):
     }
 
 
-def check_signature(graph, side, classes, channels):
+def check_signature(graph, side, classes, channels, features):
     constants = {tensor.name for tensor in graph.initializer}
     inputs = signature(value for value in graph.input if value.name not in constants)
     expect("inputs", {"image": ("FLOAT", [1, 3, side, side])}, inputs)
     outputs = signature(graph.output)
-    expect("outputs", ["logits", "maps"], sorted(outputs))
+    expect("outputs", ["features"] * (features is not None) + ["logits", "maps"], sorted(outputs))
+    if features is not None:
+        expect('output "features"', ("FLOAT", [1, features]), outputs["features"])
     expect('output "logits"', ("FLOAT", [1, classes]), outputs["logits"])
     kind, shape = outputs["maps"]
     is_map = kind == "FLOAT" and shape[:2] == [1, channels] and [type(side) for side in shape[2:]] == [int, int]
@@ -148,8 +151,8 @@ def check(file):
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
     opset = check_operators(model)
-    side, labels, channels, tests = description(model)
-    maps_shape = check_signature(model.graph, side, len(labels), channels)
+    side, labels, channels, features, tests = description(model)
+    maps_shape = check_signature(model.graph, side, len(labels), channels, features)
     largest = run_self_tests(model, side, maps_shape, tests)
     print(
         f"{file}: whole; operator set {opset}, {len(model.graph.node)} nodes, image [1, 3, {side}, {side}], "

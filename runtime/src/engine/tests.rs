@@ -107,11 +107,11 @@ fn an_answer_below_the_threshold_is_doubted_but_kept() {
 fn sketched(threshold: f32) -> Description {
     let sketch = |channels: Range<usize>| {
         let features: Vec<f32> = (0..7).map(|k| f32::from(u8::from(channels.contains(&k)))).collect();
-        Sketch::of(&features)
+        Sketch::of(&features, 1.0 / 127.0)
     };
     let classes = [0..2, 2..4, 4..7].map(sketch).to_vec();
     Description {
-        sketches: Some(Sketches { weights: vec![255; 7], classes, threshold, kept: None }),
+        sketches: Some(Sketches { weights: vec![255; 7], scale: 0.5, classes, threshold, kept: None }),
         ..description()
     }
 }

@@ -14,6 +14,9 @@ const PER_CLASS: usize = 30;
 /// How much farther than its own pictures a picture of a class may be. Photos of other shops are up to so much farther.
 const REACH: f64 = 1.5;
 
+/// What storing sketches in 8 bits may take from a likeness: less than this.
+const ROUNDED: f64 = 1e-3;
+
 /// What `network`, which takes `to`, says of the training pictures that sketches are made of.
 ///
 /// # Errors
@@ -28,7 +31,7 @@ pub fn learnt(network: &Network, train: &[Sample], to: Input) -> Result<Vec<Answ
 }
 
 /// The sketches of `classes` classes, of known `pictures`, and the threshold: each picture is held against the mean of the
-/// others of its class, and a picture may be 1.5 times as far (1 less the cosine) as the share `usual` of these are. `None`
+/// others of its class, and a picture may be 1.5 times as far (1 less the likeness) as the share `usual` of these are. `None`
 /// where no class has two pictures.
 pub fn sketches<'a>(
     pictures: impl Iterator<Item = &'a Answered>,
@@ -47,23 +50,26 @@ pub fn sketches<'a>(
     let weights = weights(&pictures, &sums, &sizes);
     let mut distances: Vec<f64> = Vec::new();
     for (class, features) in pictures.iter().filter(|(class, _)| sizes[*class] > 1.0) {
-        let others: Vec<f64> = sums[*class].iter().zip(features).map(|(sum, own)| sum - own).collect();
-        distances.push(1.0 - cosine(&weights, features, &others));
+        let count = sizes[*class] - 1.0;
+        let others = sums[*class].iter().zip(features).map(|(sum, own)| (sum - own) / count);
+        let others: Vec<f64> = others.collect();
+        distances.push(1.0 - alike(&weights, features, &others));
     }
     distances.retain(|distance| distance.is_finite());
     distances.sort_by(f64::total_cmp);
     let last = distances.len().checked_sub(1)?;
     let usual = distances[((usual * distances.len() as f64) as usize).min(last)];
     // To six digits, downwards.
-    let threshold = ((1.0 - REACH * usual) * 1e6).floor() / 1e6;
+    let threshold = ((1.0 - REACH * usual - ROUNDED) * 1e6).floor() / 1e6;
     let weights = Sketches::stored(&weights.iter().map(|weight| *weight as f32).collect::<Vec<_>>());
-    let sketch = |(sum, size): (&Vec<f64>, &f64)| {
-        let weighed =
-            sum.iter().zip(&weights).map(|(sum, &weight)| (sum / size.max(1.0)) as f32 * f32::from(weight));
-        Sketch::of(&weighed.collect::<Vec<_>>())
+    let weighed = |(sum, size): (&Vec<f64>, &f64)| -> Vec<f32> {
+        let mean = sum.iter().map(|sum| (sum / size.max(1.0)) as f32);
+        mean.zip(&weights).map(|(mean, &weight)| mean * f32::from(weight)).collect()
     };
-    let classes = sums.iter().zip(&sizes).map(sketch).collect();
-    Some(Sketches { weights, classes, threshold: threshold.max(-1.0) as f32, kept: None })
+    let weighed: Vec<Vec<f32>> = sums.iter().zip(&sizes).map(weighed).collect();
+    let scale = Sketches::scale_of(&weighed);
+    let classes = weighed.iter().map(|class| Sketch::of(class, scale)).collect();
+    Some(Sketches { weights, scale, classes, threshold: threshold.max(-1.0) as f32, kept: None })
 }
 
 fn add(sum: &mut [f64], features: &[f64]) {
@@ -84,12 +90,13 @@ fn weights(pictures: &[(usize, Vec<f64>)], sums: &[Vec<f64>], sizes: &[f64]) -> 
     squares.iter().map(|square| 1.0 / (square + floor * floor).sqrt()).collect()
 }
 
-fn cosine(weights: &[f64], a: &[f64], b: &[f64]) -> f64 {
+/// As [`Sketches::likeness`].
+fn alike(weights: &[f64], a: &[f64], b: &[f64]) -> f64 {
     let product = |a: &[f64], b: &[f64]| {
         a.iter().zip(b).zip(weights).map(|((a, b), weight)| a * b * weight * weight).sum::<f64>()
     };
-    let lengths = (product(a, a) * product(b, b)).sqrt();
-    if lengths == 0.0 { 0.0 } else { product(a, b) / lengths }
+    let squares = product(a, a) + product(b, b);
+    if squares == 0.0 { 0.0 } else { 2.0 * product(a, b) / squares }
 }
 
 #[cfg(test)]
@@ -120,11 +127,11 @@ mod tests {
             let other = pictures.iter().find(|other| other.class == one.class && *other != one).unwrap();
             let [a, b] =
                 [one, other].map(|one| one.features.iter().map(|x| f64::from(*x)).collect::<Vec<_>>());
-            1.0 - cosine(&expected, &a, &b)
+            1.0 - alike(&expected, &a, &b)
         });
         let farthest = far.fold(0.0, f64::max);
         assert!(
-            (f64::from(sketches.threshold) - (1.0 - 1.5 * farthest)).abs() < 1e-4,
+            (f64::from(sketches.threshold) - (0.999 - 1.5 * farthest)).abs() < 1e-4,
             "{}",
             sketches.threshold
         );
@@ -136,7 +143,8 @@ mod tests {
         assert_eq!(sketches([picture(0, [1.0; 3]), picture(1, [2.0; 3])].iter(), 2, 0.95), None);
         let equal = [picture(1, [1.0, 2.0, 0.0]), picture(1, [1.0, 2.0, 0.0])];
         let found = sketches(equal.iter(), 2, 0.95).unwrap();
-        assert!((found.threshold - 1.0).abs() < 1e-5, "{}", found.threshold);
+        assert!((found.threshold - 0.999).abs() < 1e-5, "{}", found.threshold);
+        assert!(found.likeness(&equal[0].features, 1) > found.threshold);
         assert_eq!((&found.classes[0].0, &found.classes[1].0), (&vec![0; 3], &vec![64, 127, 0]));
         let zero = [picture(0, [0.0; 3]), picture(0, [0.0; 3])];
         assert_eq!(sketches(zero.iter(), 1, 0.95).unwrap().classes[0].0, [0; 3]);

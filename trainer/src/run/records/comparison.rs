@@ -40,7 +40,7 @@ pub struct Comparison {
     pub runs: usize,
     /// Every score, its figures the means over the runs.
     pub scores: Vec<ScoreResult>,
-    /// The score with the highest mean AUROC.
+    /// The score that the model uses: the likeness, or the one with the highest mean AUROC if that is much higher.
     pub chosen: Score,
     /// The whole run's threshold for it, at which [`Comparison::kept`] holds; `None` without validation pictures.
     /// An export fits it anew, for the weights that it exports.

@@ -101,7 +101,9 @@ pub fn comparison(comparison: &Comparison) {
     for ScoreResult { score, auroc, rejected } in scores {
         result(&format!("  {:<11}  {auroc:.3}  {:>5.1} %", score.name(), 100.0 * rejected));
     }
-    result(&format!("{chosen} separates them best; `export` stores it in the model"));
+    result(&format!(
+        "`export` uses {chosen}; another score takes the likeness's place only if its AUROC is higher by more than 0.1"
+    ));
 }
 
 fn trainings(runs: usize, classes: usize) -> String {
