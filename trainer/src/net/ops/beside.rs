@@ -1,10 +1,11 @@
 //! Maps of two strides as one: the coarser ones repeated to the cells of the finer, channels one after the other.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
-use super::storage::{Real, by_float, check_floats, on_cuda, picture_dims, stored, values};
+use super::levels::Levels;
+use super::storage::{Real, by_float, check_floats, on_cuda, stored, values};
 use super::tape::apply2;
 
 /// `x`, and after its channels those of `deep`, each value repeated over the cells of `x` that it covers.
@@ -15,70 +16,26 @@ use super::tape::apply2;
 /// # Errors
 /// Other ranks, types or batches, empty tensors, sides that do not divide.
 pub fn beside(x: &Tensor, deep: &Tensor) -> Result<Tensor> {
-    let sizes = Sizes::of(x, deep)?;
+    let levels = Levels::of(x, deep)?;
     check_floats("beside", &[x, deep])?;
-    on_cuda!(x, super::cuda::beside(x, deep, sizes));
-    apply2([&x.contiguous()?, &deep.contiguous()?], Beside { sizes })
-}
-
-/// The sizes of both.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
-    pub(super) batch: usize,
-    /// Channels of the finer and of the coarser maps.
-    pub(super) channels: [usize; 2],
-    /// Height and width of the coarser maps.
-    pub(super) cells: [usize; 2],
-    /// Finer cells to a coarser one, down and across.
-    pub(super) factor: [usize; 2],
-}
-
-impl Sizes {
-    fn of(x: &Tensor, deep: &Tensor) -> Result<Sizes> {
-        let [batch, fine, height, width] = picture_dims("beside", x)?;
-        let [deep_batch, coarse, rows, columns] = picture_dims("beside", deep)?;
-        if batch != deep_batch || height % rows != 0 || width % columns != 0 {
-            let (x, deep) = (x.dims(), deep.dims());
-            bail!("beside: the maps are {x:?} and {deep:?}, expected one batch, and sides that divide");
-        }
-        let factor = [height / rows, width / columns];
-        Ok(Sizes { batch, channels: [fine, coarse], cells: [rows, columns], factor })
-    }
-
-    /// Cells of a finer and of a coarser map.
-    fn areas(&self) -> [usize; 2] {
-        let coarse = self.cells[0] * self.cells[1];
-        [coarse * self.factor[0] * self.factor[1], coarse]
-    }
-
-    /// Values of a picture's finer maps, coarser maps, and of both side by side.
-    fn values(&self) -> [usize; 3] {
-        let ([fine, coarse], [fine_area, coarse_area]) = (self.channels, self.areas());
-        [fine * fine_area, coarse * coarse_area, (fine + coarse) * fine_area]
-    }
-
-    /// The coarser cell that covers each finer one, in rows.
-    fn covering(&self) -> impl Iterator<Item = usize> {
-        let ([rows, columns], [down, across]) = (self.cells, self.factor);
-        (0..rows * down)
-            .flat_map(move |y| (0..columns * across).map(move |x| y / down * columns + x / across))
-    }
+    on_cuda!(x, super::cuda::beside(x, deep, levels));
+    apply2([&x.contiguous()?, &deep.contiguous()?], Beside { levels })
 }
 
 struct Beside {
-    sizes: Sizes,
+    levels: Levels,
 }
 
 impl Beside {
     fn forward<T: Real>(&self, x: &[T], deep: &[T]) -> Vec<T> {
-        let ([fine, coarse, both], [fine_area, coarse_area]) = (self.sizes.values(), self.sizes.areas());
-        let mut y = vec![T::zero(); self.sizes.batch * both];
+        let ([fine, coarse, both], [fine_area, coarse_area]) = (self.levels.values(), self.levels.areas());
+        let mut y = vec![T::zero(); self.levels.batch * both];
         y.par_chunks_mut(both).zip(x.par_chunks(fine)).zip(deep.par_chunks(coarse)).for_each(
             |((y, x), deep)| {
                 let (own, repeated) = y.split_at_mut(fine);
                 own.copy_from_slice(x);
                 for (y, deep) in repeated.chunks_exact_mut(fine_area).zip(deep.chunks_exact(coarse_area)) {
-                    for (y, cell) in y.iter_mut().zip(self.sizes.covering()) {
+                    for (y, cell) in y.iter_mut().zip(self.levels.covering()) {
                         *y = deep[cell];
                     }
                 }
@@ -88,15 +45,15 @@ impl Beside {
     }
 
     fn backward<T: Real>(&self, dy: &[T]) -> [Vec<T>; 2] {
-        let ([fine, coarse, both], [fine_area, coarse_area]) = (self.sizes.values(), self.sizes.areas());
-        let mut dx = vec![T::zero(); self.sizes.batch * fine];
-        let mut ddeep = vec![T::zero(); self.sizes.batch * coarse];
+        let ([fine, coarse, both], [fine_area, coarse_area]) = (self.levels.values(), self.levels.areas());
+        let mut dx = vec![T::zero(); self.levels.batch * fine];
+        let mut ddeep = vec![T::zero(); self.levels.batch * coarse];
         dx.par_chunks_mut(fine).zip(ddeep.par_chunks_mut(coarse)).zip(dy.par_chunks(both)).for_each(
             |((dx, ddeep), dy)| {
                 let (own, repeated) = dy.split_at(fine);
                 dx.copy_from_slice(own);
                 for (ddeep, dy) in ddeep.chunks_exact_mut(coarse_area).zip(repeated.chunks_exact(fine_area)) {
-                    for (dy, cell) in dy.iter().zip(self.sizes.covering()) {
+                    for (dy, cell) in dy.iter().zip(self.levels.covering()) {
                         ddeep[cell] += *dy;
                     }
                 }
@@ -121,7 +78,7 @@ impl CustomOp2 for Beside {
         let y = by_float!(x.dtype(), T => {
             T::to_cpu_storage_owned(self.forward(values::<T>(x, x_layout)?, values::<T>(deep, deep_layout)?))
         });
-        let Sizes { batch, channels: [fine, coarse], cells, factor } = self.sizes;
+        let Levels { batch, channels: [fine, coarse], cells, factor } = self.levels;
         Ok((y, Shape::from((batch, fine + coarse, cells[0] * factor[0], cells[1] * factor[1]))))
     }
 

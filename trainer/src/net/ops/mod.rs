@@ -20,6 +20,7 @@ mod cuda;
 mod dense;
 mod depthwise;
 mod geometry;
+mod levels;
 mod norm;
 mod norm_output;
 mod pointwise;

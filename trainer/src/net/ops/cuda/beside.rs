@@ -2,18 +2,18 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::super::beside::Sizes;
+use super::super::levels::Levels;
 use super::super::tape::{Arrived, Backward};
 use super::memory::{Fresh, map_type, maps, shown};
 
 /// The channels of `x`, and after them those of `deep`, each value repeated over the cells that it covers.
-pub(in super::super) fn beside(x: &Tensor, deep: &Tensor, sizes: Sizes) -> Result<Tensor> {
+pub(in super::super) fn beside(x: &Tensor, deep: &Tensor, levels: Levels) -> Result<Tensor> {
     let dtype = map_type("beside", x)?;
     if deep.dtype() != dtype {
         bail!("beside: the maps are {dtype:?} and {:?}; convert one of them", deep.dtype());
     }
     let (x, deep) = (maps(x)?, maps(deep)?);
-    let Sizes { batch, channels: [_, coarse], cells: [rows, columns], factor: [down, across] } = sizes;
+    let Levels { batch, channels: [_, coarse], cells: [rows, columns], factor: [down, across] } = levels;
     let repeated = deep
         .values
         .detach()
@@ -22,12 +22,12 @@ pub(in super::super) fn beside(x: &Tensor, deep: &Tensor, sizes: Sizes) -> Resul
         .contiguous()?
         .reshape((batch, rows * down, columns * across, coarse))?;
     let both = Tensor::cat(&[&x.values.detach(), &repeated], 3)?.contiguous()?;
-    let backward = Beside { sizes, is_tracked: [x.is_tracked(), deep.is_tracked()] };
+    let backward = Beside { levels, is_tracked: [x.is_tracked(), deep.is_tracked()] };
     shown(&Fresh::copied(&both)?.join(&[&x, &deep], backward)?)
 }
 
 struct Beside {
-    sizes: Sizes,
+    levels: Levels,
     is_tracked: [bool; 2],
 }
 
@@ -38,8 +38,8 @@ impl Backward for Beside {
 
     /// `dy` lies as `[B, H, W, C + K]`.
     fn gradients(&self, _: Option<&Tensor>, dy: &Tensor) -> Result<Arrived> {
-        let Sizes { batch, channels: [fine, coarse], cells: [rows, columns], factor: [down, across] } =
-            self.sizes;
+        let Levels { batch, channels: [fine, coarse], cells: [rows, columns], factor: [down, across] } =
+            self.levels;
         let dx = self.is_tracked[0].then(|| dy.narrow(3, 0, fine)?.contiguous());
         let ddeep = self.is_tracked[1].then(|| {
             dy.narrow(3, fine, coarse)?
