@@ -42,7 +42,16 @@ fn stages(err: &str) -> Vec<&str> {
 #[test]
 fn one_command_makes_a_model_that_has_run_and_again_finds_it_made() {
     let desk = Desk::new();
-    let made = desk.short("out", &["--scratch", "--seed=7"]).expect(0);
+    // What is learnt in two epochs is of no use, and that is said before a file is written.
+    let refused = desk.short("out", &["--scratch", "--seed=7"]).expect(1).err();
+    assert_eq!(stages(&refused), ["lint", "train", "eval", "export", "report"], "{refused}");
+    assert!(
+        refused.contains("may be no better than always answering") && refused.ends_with(" (--anyway)\n"),
+        "{refused}"
+    );
+    assert!(!desk.path("out/model.onnx").exists() && desk.path("out/run/report.html").is_file());
+    fs::remove_dir_all(desk.path("out")).unwrap();
+    let made = desk.short("out", &["--scratch", "--seed=7", "--anyway"]).expect(0);
     let (out, err) = (made.out(), made.err());
     assert_eq!(stages(&err), ["lint", "train", "eval", "export", "report", "verify", "predict"], "{err}");
     assert!(err.contains("$ fieldmark-trainer train birds ") && err.contains(" --seed 7 "), "{err}");
@@ -57,7 +66,10 @@ fn one_command_makes_a_model_that_has_run_and_again_finds_it_made() {
     }
     assert_ne!(fs::read_dir(desk.path("out/overlay")).unwrap().count(), 0);
     let model = fs::read(desk.path("out/model.onnx")).unwrap();
-    desk.short("out", &["--seed", "7", "--scratch"]).expect(0);
+    desk.short("out", &["--seed", "7", "--scratch", "--anyway"]).expect(0);
+    let inspected =
+        finished(program("fieldmark").arg("inspect").arg(desk.path("out/model.onnx"))).expect(0).out();
+    assert!(inspected.contains("the model may be no better than always answering"), "{inspected}");
     assert!(fs::read(desk.path("out/model.onnx")).unwrap() == model);
     for words in [
         &["eval", "out"][..],

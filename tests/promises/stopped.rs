@@ -185,7 +185,7 @@ fn a_make_that_is_asked_to_stop_in_its_training_is_finished_by_the_same_command(
     killed(&birds, &run);
     let make = || {
         let mut make = program("fieldmark-trainer");
-        make.arg("make").arg(&birds).arg("--out").arg(&out).arg("--scratch");
+        make.arg("make").arg(&birds).arg("--out").arg(&out).args(["--scratch", "--anyway"]);
         make.args(&arguments(&birds, &run)[4..]);
         make
     };

@@ -55,7 +55,8 @@ fn the_best_score_of_trainings_without_classes_becomes_the_models_threshold() {
     );
 
     run("fieldmark-trainer", [Path::new("eval"), &trained]).expect(0);
-    run("fieldmark-trainer", [Path::new("export"), &trained, Path::new("--out"), &model]).expect(0);
+    let export = [Path::new("export"), &trained, Path::new("--out"), &model, Path::new("--anyway")];
+    run("fieldmark-trainer", export).expect(0);
     let eval = json(&trained.join("eval.json"));
     let engine = Engine::load(&model, Options::default()).unwrap();
     let rule = engine.description().rule().unwrap();

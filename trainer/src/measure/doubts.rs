@@ -74,6 +74,11 @@ pub fn few_validation(pictures: usize) -> Option<Doubt> {
 }
 
 impl Doubt {
+    /// Whether the model is of no use: it may as well be left out. The others ask for more pictures or a second look.
+    pub fn is_grave(&self) -> bool {
+        matches!(self, Doubt::NoBetter { .. })
+    }
+
     /// Whether it is the accuracy that is doubted.
     pub fn is_of_the_accuracy(&self) -> bool {
         matches!(self, Doubt::NoBetter { .. } | Doubt::Uncertain { .. })

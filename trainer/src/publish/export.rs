@@ -27,6 +27,7 @@ pub use parity::{Disagreement, Parity};
 use crate::data::picture::ReadError;
 use crate::measure::answers::AnswerError;
 use crate::measure::calibration::{self, Fitted};
+use crate::measure::doubts::{Doubt, doubts};
 use crate::net::layer::{Mode, fold};
 use crate::net::network::Network;
 use crate::net::onnx::{IR_VERSION, Model, OPSET, OperatorSet, StringEntry};
@@ -62,6 +63,11 @@ pub enum ExportError {
     /// The description contradicts itself.
     #[error("the model's description: {0}")]
     Description(#[from] DescriptionError),
+    /// By its own figures the model is of no use.
+    #[error(
+        "nothing was written: {0}; train with more or clearer pictures or for longer, or ask for it anyway"
+    )]
+    NoUse(Doubt),
     /// The board's engine refuses the file.
     #[error("the board's engine refuses the exported model: {0}")]
     Refused(#[from] LoadError),
@@ -122,7 +128,9 @@ pub fn export(
 ) -> Result<Exported, ExportError> {
     let network = deployed(&trained.network, weights)?;
     let fitted = calibration::fit(trained, score)?;
-    let description = description(&network, &trained.progress, fitted, evaluation)?;
+    let doubts = evaluation.map(|evaluation| doubts(evaluation, trained.dataset.validation.len()));
+    let description =
+        description(&network, &trained.progress, fitted, evaluation, &doubts.unwrap_or_default())?;
     let bytes = model_file(&network, &description, weights)?;
     let parity = parity::check(&bytes, &network, &trained.network, &trained.dataset, &description, pictures)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -130,6 +138,18 @@ pub fn export(
     }
     write_whole(path, &bytes).map_err(in_file(path))?;
     Ok(Exported { bytes: bytes.len(), weights, parity })
+}
+
+/// Refuses a run whose model, by what was measured on the test split, may be no better than always naming one class. It can
+/// be exported all the same; the file's description then has the doubt.
+///
+/// # Errors
+/// [`ExportError::NoUse`].
+pub fn check_use(evaluation: &Evaluation, validation: usize) -> Result<(), ExportError> {
+    match doubts(evaluation, validation).into_iter().find(Doubt::is_grave) {
+        Some(doubt) => Err(ExportError::NoUse(doubt)),
+        None => Ok(()),
+    }
 }
 
 fn in_file(path: &Path) -> impl FnOnce(io::Error) -> ExportError {
@@ -170,6 +190,7 @@ fn description(
     progress: &Progress,
     fitted: Fitted,
     evaluation: Option<&Evaluation>,
+    doubts: &[Doubt],
 ) -> Result<Description, ExportError> {
     let config = &progress.config;
     let test = evaluation.map(Evaluation::summary);
@@ -190,6 +211,7 @@ fn description(
             "data": progress.data,
             "validation": progress.last,
             "test": digits(&test)?,
+            "doubts": doubts.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "config": digits(config)?,
         }),
         self_test: self_test.collect::<Result<_, ExportError>>()?,

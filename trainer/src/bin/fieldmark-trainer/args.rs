@@ -203,6 +203,9 @@ pub struct ExportArgs {
     /// Number of pictures on which the board's engine and the trainer must agree
     #[arg(long, default_value_t = 200)]
     pub pictures: usize,
+    /// Export a model although it may be no better than always naming one class; the file says so
+    #[arg(long)]
+    pub anyway: bool,
 }
 
 /// `report`.

@@ -86,6 +86,8 @@ fn options(cause: &(dyn Error + 'static)) -> Vec<String> {
     ) = cause.downcast_ref()
     {
         words(&["--precision f32"])
+    } else if let Some(ExportError::NoUse(_)) = cause.downcast_ref() {
+        words(&["--anyway"])
     } else {
         Vec::new()
     }

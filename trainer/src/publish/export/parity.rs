@@ -273,7 +273,7 @@ mod tests {
         scale.set(&(scale.as_tensor() * 1000.0).unwrap()).unwrap();
         let network = deployed(&trained.network, WeightType::F32).unwrap();
         let fitted = Fitted { temperature: 1.0, rejection: None, sketches: None };
-        let description = description(&network, &trained.progress, fitted, None).unwrap();
+        let description = description(&network, &trained.progress, fitted, None, &[]).unwrap();
         let bytes = model_file(&network, &description, WeightType::F32).unwrap();
         let checked = || check(&bytes, &network, &trained.network, &trained.dataset, &description, 4);
         let parity = checked().unwrap();

@@ -26,6 +26,9 @@ pub struct MakeArgs {
     /// Do every stage in about a minute: few pictures, two epochs, whatever a configuration says
     #[arg(long)]
     pub quick: bool,
+    /// Export a model although it may be no better than always naming one class; the file says so. `--quick` does so, too
+    #[arg(long)]
+    pub anyway: bool,
     /// For training.
     #[command(flatten)]
     pub typed: TrainOptions,
