@@ -97,7 +97,7 @@ pub enum SynthError {
         found: usize,
     },
     /// A photo or its folder cannot be read.
-    #[error("cannot read {}: {reason}; repair or remove it", path.display())]
+    #[error("cannot read {}: {reason}; check that it exists, or repair or remove it", path.display())]
     Read {
         /// File or folder.
         path: PathBuf,
