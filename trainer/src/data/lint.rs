@@ -121,6 +121,8 @@ pub enum Kind {
     NotHeldOut,
     /// Classes with few pictures.
     FewPictures,
+    /// One class that nearly all pictures are of.
+    OneClass,
     /// Classes of very different size.
     Imbalance,
     /// Pictures of one colour.
@@ -157,6 +159,7 @@ impl Kind {
             | Kind::Grouping
             | Kind::NotHeldOut
             | Kind::FewPictures
+            | Kind::OneClass
             | Kind::Imbalance
             | Kind::Blank
             | Kind::Tiny

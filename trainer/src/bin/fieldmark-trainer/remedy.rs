@@ -29,7 +29,7 @@ pub fn of_finding(kind: Kind) -> String {
 fn finding_options(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::SourcesAcrossSplits | Kind::AlikeAcrossSplits | Kind::Grouping => &["train --group-by"],
-        Kind::Imbalance => &["train --balanced"],
+        Kind::OneClass | Kind::Imbalance => &["train --balanced"],
         Kind::Elongated => &["train --resize pad"],
         _ => &[],
     }
@@ -274,6 +274,7 @@ mod tests {
             Kind::SourcesAcrossSplits,
             Kind::AlikeAcrossSplits,
             Kind::Grouping,
+            Kind::OneClass,
             Kind::Imbalance,
             Kind::Elongated,
         ] {

@@ -12,10 +12,18 @@ const FEW: usize = 20;
 /// How many times as many training pictures the largest class may have as the smallest.
 const IMBALANCE: f64 = 5.0;
 
-/// Few pictures, none held out, imbalance, a grouping that does not do, files not used.
+/// Share of all pictures above which one class leaves little to learn of the others, and always answering it is hard to beat.
+const NEARLY_ALL: f64 = 0.8;
+
+/// Few pictures, none held out, nearly all of one class, imbalance, a grouping that does not do, files not used.
 pub fn findings(measured: &Measured<'_>, rule: &SplitRule) -> Vec<Finding> {
     let counts = counts(measured);
-    let classes = [few(measured, &counts), imbalance(measured, &counts), not_held_out(measured, &counts)];
+    let classes = [
+        few(measured, &counts),
+        one_class(measured, &counts),
+        imbalance(measured, &counts),
+        not_held_out(measured, &counts),
+    ];
     classes.into_iter().chain([grouping(measured, rule)]).chain(not_used(measured)).flatten().collect()
 }
 
@@ -83,6 +91,22 @@ fn few(measured: &Measured<'_>, counts: &[[usize; 3]]) -> Option<Finding> {
     (!few.is_empty()).then(|| Finding::new(Kind::FewPictures, few.len(), text, advice, groups))
 }
 
+fn one_class(measured: &Measured<'_>, counts: &[[usize; 3]]) -> Option<Finding> {
+    let of = |class: &usize| counts[*class].iter().sum::<usize>();
+    let largest = (0..counts.len()).max_by_key(of)?;
+    let (pictures, all) = (of(&largest), measured.pictures.len());
+    let share = pictures as f64 / all.max(1) as f64;
+    let label = measured.label(largest);
+    let text = format!(
+        "{pictures} of {all} pictures are of {label}: always answering it would be right on {:.1} % of them, and a model that \
+         is no better is of no use",
+        100.0 * share
+    );
+    let advice = "take more pictures of the other classes, or leave some of this one out";
+    let groups = vec![group(format!("{label}: {pictures}"))];
+    (counts.len() > 1 && share > NEARLY_ALL).then(|| Finding::new(Kind::OneClass, 1, text, advice, groups))
+}
+
 fn imbalance(measured: &Measured<'_>, counts: &[[usize; 3]]) -> Option<Finding> {
     let train = |class: &usize| counts[*class][Split::Train as usize];
     let (smallest, largest) = ((0..counts.len()).min_by_key(train)?, (0..counts.len()).max_by_key(train)?);
@@ -123,7 +147,8 @@ fn not_held_out(measured: &Measured<'_>, counts: &[[usize; 3]]) -> Option<Findin
         classes.extend(absent);
     }
     let text = format!("{}: nothing is known of them there", sentences.join(", "));
-    let advice = "put some of each there, or leave the split to the program by removing its folder or column";
+    let advice = "put some of each there, or leave the split to the program by removing its folder or column; take more pictures \
+                  of a class that is too small to be split";
     (!classes.is_empty()).then(|| Finding::new(Kind::NotHeldOut, classes.len(), text, advice, groups))
 }
 

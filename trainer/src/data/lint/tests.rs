@@ -139,6 +139,39 @@ fn classes_are_counted() {
     assert!(lint.has_warnings());
 }
 
+/// The pictures that `auk` and `wren` have in class folders; the program splits them.
+fn of_sizes(sizes: [u32; 2]) -> Lint {
+    let root = tempfile::tempdir().unwrap();
+    for (class, (label, size)) in ["auk", "wren"].into_iter().zip(sizes).enumerate() {
+        for number in 0..size {
+            let path = root.path().join(format!("{label}/{number}.png"));
+            save(&path, &image(scene(200 * class as u32 + number, 90, 70)));
+        }
+    }
+    found(root.path(), &SplitRule::default())
+}
+
+#[test]
+fn a_class_that_is_too_small_to_be_split_is_found_before_training() {
+    let lint = of_sizes([6, 2]);
+    assert_eq!(kinds(&lint), [(Kind::NotHeldOut, 1), (Kind::FewPictures, 2)]);
+    let finding = &lint.findings[0];
+    assert!(finding.text.contains("1 of 2 classes have no validation picture"), "{finding:?}");
+    assert!(finding.advice.contains("more pictures of a class that is too small"), "{finding:?}");
+    assert!(finding.groups.iter().any(|group| group.note == "wren: none for validation"), "{finding:?}");
+}
+
+#[test]
+fn a_class_that_nearly_all_pictures_are_of_is_found_before_training() {
+    let lint = of_sizes([101, 20]);
+    assert_eq!(kinds(&lint), [(Kind::OneClass, 1)]);
+    let text = "101 of 121 pictures are of auk: always answering it would be right on 83.5 % of them";
+    assert!(lint.findings[0].text.starts_with(text), "{:?}", lint.findings[0]);
+    assert!(lint.has_warnings());
+    // Four of five are not more than that.
+    assert_eq!(kinds(&of_sizes([80, 20])), []);
+}
+
 #[test]
 fn a_class_without_readable_pictures_is_listed_beside_what_else_is_found() {
     let lint = after(|root| {
