@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Options of `train` by their names, and where the setting stands in a configuration, as a JSON pointer. An option that
 /// decides several settings comes once for each.
-const OPTIONS: [(&str, &str); 41] = [
+const OPTIONS: [(&str, &str); 40] = [
     ("seed", "/seed"),
     ("seed", "/split/seed"),
     ("precision", "/precision"),
@@ -28,7 +28,6 @@ const OPTIONS: [(&str, &str); 41] = [
     ("norms", "/optim/norms"),
     ("class-layer", "/network/class_layer"),
     ("stride", "/network/class_layer/project/stride"),
-    ("stride", "/network/class_layer/hypercolumn/stride"),
     ("xi", "/network/xi"),
     ("head", "/network/head"),
     ("dropout", "/network/dropout"),
