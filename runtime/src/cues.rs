@@ -51,9 +51,14 @@ impl PartCue {
         self.part + 1
     }
 
-    /// It speaks for the class, and from one place: it is not dead, not spread, and its share is above 0.
+    /// It speaks for the class: it is not dead, and its share is above 0.
+    pub fn speaks(&self) -> bool {
+        !self.dead && self.share > 0.0
+    }
+
+    /// It [speaks](PartCue::speaks) for the class from one place: it is not spread.
     pub fn is_mark(&self) -> bool {
-        !self.dead && !self.spread && self.share > 0.0
+        self.speaks() && !self.spread
     }
 }
 

@@ -35,8 +35,7 @@ pub struct Marks<'a> {
 impl<'a> Marks<'a> {
     /// Of a class's cues, largest share first, at most `most` are shown.
     pub fn of(cues: &'a [LabelledCue], most: usize) -> Marks<'a> {
-        let speaking =
-            || cues.iter().map(|labelled| &labelled.cue).filter(|cue| !cue.dead && cue.share > 0.0);
+        let speaking = || cues.iter().map(|labelled| &labelled.cue).filter(|cue| cue.speaks());
         let total: f32 = speaking().map(|cue| cue.share).sum();
         let marks = || speaking().filter(|cue| cue.is_mark());
         let mark = |cue| Mark { cue, fraction: cue.share / total };

@@ -56,7 +56,7 @@ impl BackgroundSums {
         self.classes[sample.class].add(evidence);
         self.grad_cam.add(outside(&observed.grad_cam, &object, view, side));
         self.picture.add(Some(1.0 - object.covered(size)));
-        for cue in observed.cues.iter().filter(|cue| cue.share > 0.0 && !cue.dead) {
+        for cue in observed.cues.iter().filter(|cue| cue.speaks()) {
             let (x, y) = view.to_picture(cue.x, cue.y);
             self.cues.add(Some(f64::from(u8::from(!object.holds(x, y)))));
         }
