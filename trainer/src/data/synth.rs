@@ -45,7 +45,7 @@ const PLUMPNESS: std::ops::Range<f32> = 0.92..1.14;
 /// How a data set is drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SynthConfig {
-    /// Species, from the first of [`SPECIES`]; even, so that each has its look-alike.
+    /// Species, from the first of [`SPECIES`], or planted marks; even, so that each has its look-alike.
     pub classes: usize,
     /// Training pictures a class.
     pub per_class_train: usize,
@@ -68,16 +68,12 @@ impl Default for SynthConfig {
 #[non_exhaustive]
 pub enum SynthError {
     /// An odd number of classes, none, or more than there are.
-    #[error("{actual} classes were asked for; choose an even number from 2 to {}", SPECIES.len())]
+    #[error("{actual} classes were asked for; choose an even number from 2 to {most}")]
     Classes {
         /// Classes asked for.
         actual: usize,
-    },
-    /// An odd number of classes to plant, none, or more than there are.
-    #[error("{actual} classes were asked for; choose an even number from 2 to {}", planted::CLASSES)]
-    Planted {
-        /// Classes asked for.
-        actual: usize,
+        /// Classes that there are.
+        most: usize,
     },
     /// A side outside the range in which birds are drawn well.
     #[error("pictures of {actual} x {actual} pixels were asked for; choose a side from 64 to 2048")]
@@ -148,7 +144,7 @@ impl Plan {
 /// # Errors
 /// [`SynthError`]: numbers that make no data set, a folder in use, a full disk.
 pub fn draw_dataset(out: &Path, config: &SynthConfig) -> Result<(), SynthError> {
-    check(out, config)?;
+    check(out, config, SPECIES.len())?;
     let in_file = |path: &Path| {
         let path = path.to_owned();
         |source| SynthError::Write { path, source }
@@ -190,22 +186,17 @@ fn write_picture(path: &Path, rgb: &[u8], side: u32) -> Result<(), SynthError> {
     fs::write(path, jpeg).map_err(|source| SynthError::Write { path: path.to_owned(), source })
 }
 
-fn check(out: &Path, config: &SynthConfig) -> Result<(), SynthError> {
-    if config.classes < 2 || config.classes > SPECIES.len() || !config.classes.is_multiple_of(2) {
-        return Err(SynthError::Classes { actual: config.classes });
+/// `most`: classes that there are.
+fn check(out: &Path, config: &SynthConfig, most: usize) -> Result<(), SynthError> {
+    if config.classes < 2 || config.classes > most || !config.classes.is_multiple_of(2) {
+        return Err(SynthError::Classes { actual: config.classes, most });
     }
-    check_pictures(config.side, config.per_class_train)?;
-    check_empty(out)
-}
-
-fn check_pictures(side: u32, per_class_train: usize) -> Result<(), SynthError> {
-    if !(64..=2048).contains(&side) {
-        return Err(SynthError::Side { actual: side });
+    if !(64..=2048).contains(&config.side) {
+        return Err(SynthError::Side { actual: config.side });
     }
-    if per_class_train == 0 { Err(SynthError::NoPictures) } else { Ok(()) }
-}
-
-fn check_empty(out: &Path) -> Result<(), SynthError> {
+    if config.per_class_train == 0 {
+        return Err(SynthError::NoPictures);
+    }
     let is_taken = match fs::read_dir(out) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) => error.kind() != io::ErrorKind::NotFound,

@@ -19,7 +19,7 @@ use tiny_skia::{Pixmap, PremultipliedColorU8, Transform};
 use super::paint::{circle, colour, fill, layer, polygon, stroke};
 use super::species::Rgb;
 use super::truth::{Row, Tables, Truth};
-use super::{SynthError, check_empty, check_pictures, write_picture};
+use super::{SynthConfig, SynthError, check, write_picture};
 use crate::random::{Stream, stream};
 
 /// Classes that there are.
@@ -46,21 +46,6 @@ enum Sign {
     Chevron,
 }
 
-/// How marks are planted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlantedConfig {
-    /// Classes, even, up to [`CLASSES`].
-    pub classes: usize,
-    /// Training pictures a class.
-    pub per_class_train: usize,
-    /// Test pictures a class.
-    pub per_class_test: usize,
-    /// Width and height of a picture in pixels.
-    pub side: u32,
-    /// Decides every picture.
-    pub seed: u64,
-}
-
 /// Diameter of a mark over the picture's side.
 const SIZE: std::ops::Range<f32> = 0.10..0.20;
 
@@ -72,12 +57,8 @@ const HIDDEN: (f64, f32) = (0.3, 0.35);
 ///
 /// # Errors
 /// [`SynthError`]: numbers that make no data set, fewer than two photos, one that does not decode, a folder in use, a full disk.
-pub fn plant_dataset(photos: &Path, out: &Path, config: &PlantedConfig) -> Result<(), SynthError> {
-    if config.classes < 2 || config.classes > CLASSES || !config.classes.is_multiple_of(2) {
-        return Err(SynthError::Planted { actual: config.classes });
-    }
-    check_pictures(config.side, config.per_class_train)?;
-    check_empty(out)?;
+pub fn plant_dataset(photos: &Path, out: &Path, config: &SynthConfig) -> Result<(), SynthError> {
+    check(out, config, CLASSES)?;
     let scenes = scenes(photos, config)?;
     for class in 0..config.classes {
         let path = out.join("images").join(folder(class));
@@ -115,7 +96,7 @@ fn folder(class: usize) -> String {
 }
 
 /// Photos for training and for test pictures, in random order; no photo is in both.
-fn scenes(folder: &Path, config: &PlantedConfig) -> Result<[Vec<PathBuf>; 2], SynthError> {
+fn scenes(folder: &Path, config: &SynthConfig) -> Result<[Vec<PathBuf>; 2], SynthError> {
     let mut photos = Vec::new();
     collect(folder, &mut photos)?;
     photos.sort();
@@ -161,9 +142,9 @@ fn picture(
     photos: &[PathBuf],
     class: usize,
     number: usize,
-    config: &PlantedConfig,
+    config: &SynthConfig,
 ) -> Result<(Vec<u8>, Truth), SynthError> {
-    let PlantedConfig { side, seed, .. } = *config;
+    let SynthConfig { side, seed, .. } = *config;
     let mut rng = stream(Stream::Planted { seed, class: class as u64, number: number as u64 });
     let path = &photos[rng.random_range(0..photos.len())];
     let photo = read_picture(path, &Limits::default())
@@ -272,8 +253,8 @@ mod tests {
     use super::*;
     use crate::data::dataset::{SplitRule, read};
 
-    const SMALL: PlantedConfig =
-        PlantedConfig { classes: 4, per_class_train: 3, per_class_test: 2, side: 96, seed: 5 };
+    const SMALL: SynthConfig =
+        SynthConfig { classes: 4, per_class_train: 3, per_class_test: 2, side: 96, seed: 5 };
 
     /// A folder with `count` grey photos, the number of each in its brightness.
     fn photos(count: u8) -> tempfile::TempDir {
@@ -287,7 +268,7 @@ mod tests {
         folder
     }
 
-    fn planted(threads: usize, config: &PlantedConfig) -> (tempfile::TempDir, Vec<Vec<u8>>) {
+    fn planted(threads: usize, config: &SynthConfig) -> (tempfile::TempDir, Vec<Vec<u8>>) {
         let (photos, out) = (photos(6), tempfile::tempdir().unwrap());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| plant_dataset(photos.path(), out.path(), config)).unwrap();
@@ -303,7 +284,7 @@ mod tests {
         let (_, one) = planted(1, &SMALL);
         assert_eq!(one.len(), 4 * 5);
         assert_eq!(one, planted(3, &SMALL).1);
-        assert_ne!(one, planted(1, &PlantedConfig { seed: 6, ..SMALL }).1);
+        assert_ne!(one, planted(1, &SynthConfig { seed: 6, ..SMALL }).1);
     }
 
     #[test]
@@ -344,15 +325,15 @@ mod tests {
     #[test]
     fn what_cannot_be_planted_is_refused() {
         let (one, out) = (photos(1), tempfile::tempdir().unwrap());
-        let refused = |photos: &Path, config: PlantedConfig| {
+        let refused = |photos: &Path, config: SynthConfig| {
             plant_dataset(photos, out.path(), &config).unwrap_err().to_string()
         };
         assert!(refused(one.path(), SMALL).contains("1 photos (JPEG or PNG), expected at least 2"));
         assert!(refused(&one.path().join("none"), SMALL).contains("cannot read"));
         let many = photos(4);
-        assert!(refused(many.path(), PlantedConfig { classes: 14, ..SMALL }).contains("from 2 to 12"));
+        assert!(refused(many.path(), SynthConfig { classes: 14, ..SMALL }).contains("from 2 to 12"));
         fs::write(many.path().join("a.jpg"), "no picture").unwrap();
-        let all = PlantedConfig { per_class_train: 30, ..SMALL };
+        let all = SynthConfig { per_class_train: 30, ..SMALL };
         assert!(refused(many.path(), all).contains("a.jpg"));
     }
 }
