@@ -1,6 +1,6 @@
 //! What a network says of pictures, each exactly as the board would see it: logits, and the maps' own scores.
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use fieldmark::cues::{PartCue, part_cues};
 use fieldmark::head::Head;
 use fieldmark::layout::Layout;
@@ -13,6 +13,7 @@ use crate::data::picture::{ReadError, Seen, seen, stacked};
 use crate::net::device::Fault;
 use crate::net::layer::{Mode, forward};
 use crate::net::network::{Network, Output, maps_of_each};
+use crate::net::ops::gap;
 
 /// Pictures that go through the network at a time.
 pub(crate) const BATCH: usize = 16;
@@ -111,7 +112,7 @@ pub(crate) fn featured(network: &Network, images: &Tensor) -> candle_core::Resul
     let above = &network.trunk[network.backbone_depth()..];
     let maps = forward(above, &network.params, &below, &mut Mode::Eval)?;
     let logits = forward(&network.head, &network.params, &maps, &mut Mode::Eval)?;
-    let means = below.to_dtype(DType::F32)?.flatten_from(2)?.mean(D::Minus1)?.to_device(&Device::Cpu)?;
+    let means = gap(&below)?.to_device(&Device::Cpu)?;
     let features = match network.last_channels() {
         Some(last) => means.narrow(1, means.dim(1)? - last, last)?,
         None => means,
